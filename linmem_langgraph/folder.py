@@ -1,0 +1,90 @@
+"""The embedded default: a folder with an SQLite log."""
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Lock
+
+from filelock import FileLock
+from langgraph.store.sqlite import SqliteStore
+
+from linmem_langgraph.errors import ConfigError
+
+_MARK = "linmem.json"
+_FORMAT = 1
+
+
+class Folder:
+    """The folder of an embedded memory, made if it is not there.
+
+    Several processes may open one folder: changes of the log take turns by a lock file.
+
+    Raises:
+        ConfigError: it is not the folder of a memory, is of a later format, or cannot be opened.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.expanduser().resolve()
+        try:
+            _claim(self.path)
+            self._connection = _connect(self.path / "log.sqlite")
+        except (OSError, sqlite3.Error) as exc:
+            raise ConfigError(f"cannot open the memory folder {self.path}: {exc}") from exc
+        self.store = SqliteStore(self._connection)
+        self._threads = Lock()
+        self._processes = FileLock(self.path / "log.lock")
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold this to change the log: one thread of one process at a time."""
+        with self._threads, self._processes.acquire(poll_interval=0.002):
+            yield
+
+    def scrub(self) -> None:
+        """After a removal: leave no copy of the removed text in the write-ahead log.
+
+        SQLite overwrites deleted content with zeros (`secure_delete`), and the emptied log holds no older pages.
+        """
+        with self.store.lock:
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def close(self) -> None:
+        """Close the log."""
+        with self.store.lock:
+            self._connection.close()
+
+
+def _claim(path: Path) -> None:
+    """Mark an empty folder as a memory's; refuse one that holds something else."""
+    path.mkdir(parents=True, exist_ok=True)
+    mark = path / _MARK
+    if not mark.exists():
+        if foreign := sorted(entry.name for entry in path.iterdir() if not entry.name.startswith(_MARK)):
+            raise ConfigError(
+                f"{path} is not the folder of a memory: it holds {foreign[0]!r} but no {_MARK}; "
+                "choose a new or an empty folder"
+            )
+        partial = path / f"{_MARK}.{os.getpid()}"
+        partial.write_text(json.dumps({"format": _FORMAT}) + "\n", encoding="utf-8")
+        partial.replace(mark)
+    try:
+        found = json.loads(mark.read_text(encoding="utf-8"))["format"]
+    except (ValueError, KeyError, TypeError) as exc:
+        raise ConfigError(f"{mark} cannot be read ({exc}): restore it, or choose another folder") from exc
+    if found != _FORMAT:
+        raise ConfigError(f"{path} has format {found!r}, this version reads {_FORMAT}: upgrade linmem-langgraph")
+
+
+def _connect(file: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(file, check_same_thread=False, isolation_level=None, timeout=30.0)
+    try:
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON"):
+            connection.execute(f"PRAGMA {pragma}").fetchall()
+        SqliteStore(connection).setup()
+    except BaseException:
+        connection.close()
+        raise
+    return connection

@@ -1,0 +1,261 @@
+"""The log: the ordered, durable records of one namespace, kept in a LangGraph store.
+
+A record is one item of the store, under the namespace itself and the record's key. Beside it, under `%linmem` (a label
+no namespace can have, since `%` is encoded), a head counts the records, hands out positions and names the log's
+version, a random token that every change replaces; readers compare it with the version their index was built from.
+"""
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import datetime
+from threading import Lock
+from typing import Any
+from uuid import uuid4
+
+from langgraph.store.base import BaseStore, GetOp, Item, Op, PutOp
+from langgraph.store.base.batch import AsyncBatchedBaseStore
+from pydantic import BaseModel, ConfigDict
+
+from linmem_langgraph import namespaces
+from linmem_langgraph.errors import ConfigError
+from linmem_langgraph.filters import Filter, matches
+from linmem_langgraph.records import MAX_POSITION, MemoryRecord
+
+_BATCH = 1_000
+"""Items per call of the store: one statement, below SQLite's limit on parameters."""
+
+_FIELDS = {*MemoryRecord.model_fields, "order"} - {"key"}
+
+_EVERYTHING = 2**31 - 1
+
+_KEY = 20
+"""Hexadecimal digits of a key made here: short, since models read and repeat keys; 80 bits."""
+
+_stripes = [Lock() for _ in range(64)]
+
+
+class Head(BaseModel):
+    """What is known of a log without listing it; an empty version is an empty log's."""
+
+    model_config = ConfigDict(frozen=True)
+
+    version: str = ""
+    count: int = 0
+    next_position: int = 0
+    next_order: int = 0
+
+
+class Change(BaseModel):
+    """What a write or a removal did: it turned version `base` into `version`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    base: str
+    version: str
+    written: tuple[MemoryRecord, ...] = ()
+    removed: tuple[str, ...] = ()
+
+    def then(self, later: "Change") -> "Change | None":
+        """Both as one; None if something else happened in between."""
+        if later.base != self.version:
+            return None
+        again = {record.key for record in later.written} | set(later.removed)
+        return Change(
+            base=self.base,
+            version=later.version,
+            written=(*(record for record in self.written if record.key not in again), *later.written),
+            removed=(*self.removed, *later.removed),
+        )
+
+
+class Log:
+    """The log of one namespace.
+
+    Args:
+        store: any LangGraph store.
+        namespace: whose memory it is.
+        guard: a lock between processes, entered around each change, for a store that several processes share.
+
+    Raises:
+        NamespaceError: the namespace is invalid.
+    """
+
+    def __init__(
+        self,
+        store: BaseStore,
+        namespace: namespaces.Namespace,
+        *,
+        guard: Callable[[], AbstractContextManager[Any]] | None = None,
+    ) -> None:
+        self.namespace = namespace
+        self._store = store
+        self._guard = guard
+        self._place = namespaces.encode(namespace)
+        self._head_place = ("%linmem", *self._place)
+        self._lock = _stripes[hash(self._place) % len(_stripes)]
+
+    def head(self) -> Head:
+        """The log's head now: one `get` of the store."""
+        _refuse_own_loop(self._store)
+        return self._read([])[0]
+
+    def records(self, *, until: int | None = None, filter: Filter | None = None) -> list[MemoryRecord]:
+        """The records up to position `until`, inclusive, that match `filter`: by position, then as written."""
+        _refuse_own_loop(self._store)
+        items: dict[str, Item] = {}
+        offset = 0
+        while page := self._store.search(self._place, limit=_EVERYTHING, offset=offset, refresh_ttl=False):
+            # A store's search is by prefix: only what lies in this very namespace is ours.
+            # Other programs may keep items of their own there; those are not records.
+            items.update((item.key, item) for item in page if tuple(item.namespace) == self._place and _is_record(item))
+            offset += len(page)
+        ordered = sorted(items.values(), key=_in_order)
+        records = (_to_record(item) for item in ordered if until is None or item.value["position"] <= until)
+        return [record for record in records if matches(record, filter)]
+
+    def get(self, keys: Sequence[str]) -> list[MemoryRecord]:
+        """The records of those keys that are in the log, in log order."""
+        _refuse_own_loop(self._store)
+        return [_to_record(item) for item in sorted(self._read(keys)[1].values(), key=_in_order)]
+
+    def write(self, records: Iterable[MemoryRecord]) -> tuple[list[str], Change | None]:
+        """Add or replace records durably; the keys in the order given, and the change, None if there was none.
+
+        A record without position gets the next one; one whose key is known and whose content is the same changes
+        nothing. Each 1,000 records are one atomic call of the store.
+        """
+        _refuse_own_loop(self._store)
+        records, keys, change = list(records), list[str](), None
+        with self._changing():
+            for start in range(0, len(records), _BATCH):
+                written, part = self._write(records[start : start + _BATCH])
+                keys += written
+                change = part if change is None else change.then(part) if part else change
+        return keys, change
+
+    def remove(self, keys: Iterable[str] | None = None) -> Change:
+        """Remove the records of those keys, or all of them and the head.
+
+        The change's `removed` are the keys that were in the log. Their positions are not handed out again.
+        """
+        _refuse_own_loop(self._store)
+        with self._changing():
+            if keys is None:
+                head, after = self.head(), Head()
+                gone = [str(record.key) for record in self.records()]
+            else:
+                head, found = self._read(list(dict.fromkeys(keys)))
+                gone = list(found)
+                after = head.model_copy(update={"version": uuid4().hex, "count": head.count - len(gone)})
+            if not gone and after.version:
+                return Change(base=head.version, version=head.version)
+            deletions: list[Op] = [PutOp(self._place, key, None) for key in gone]
+            for start in range(0, max(len(deletions), 1), _BATCH):
+                self._store.batch([self._head_op(after), *deletions[start : start + _BATCH]])
+            return Change(base=head.version, version=after.version, removed=tuple(gone))
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        with self._lock, self._guard() if self._guard else nullcontext():
+            yield
+
+    def _read(self, keys: Sequence[str]) -> tuple[Head, dict[str, Item]]:
+        head, found = Head(), dict[str, Item]()
+        for start in range(0, max(len(keys), 1), _BATCH):
+            batch = keys[start : start + _BATCH]
+            gets: list[Op] = [GetOp(self._head_place, "head", refresh_ttl=False)]
+            gets += [GetOp(self._place, key, refresh_ttl=False) for key in dict.fromkeys(batch)]
+            first, *rest = self._store.batch(gets)
+            if isinstance(first, Item):
+                head = Head.model_validate(first.value)
+            found.update((item.key, item) for item in rest if isinstance(item, Item) and _is_record(item))
+        return head, found
+
+    def _write(self, records: Sequence[MemoryRecord]) -> tuple[list[str], Change | None]:
+        named = _with_derived_keys(records)
+        head, found = self._read([record.key for record in named if record.key])
+        values = {key: dict(item.value) for key, item in found.items()}
+        position, order, keys, written = head.next_position, head.next_order, list[str](), dict[str, MemoryRecord]()
+        for given in named:
+            old = values.get(given.key or "")
+            place = given.position if given.position is not None else old["position"] if old else position
+            record = given if given.key else given.model_copy(update={"key": uuid4().hex[:_KEY]})
+            record = record.model_copy(update={"position": place})
+            position = max(position, place + 1)
+            keys.append(str(record.key))
+            value = record.model_dump(mode="json", exclude={"key"})
+            if old and {**value, "order": old["order"]} == old:
+                continue
+            same_place = old is not None and old["position"] == place
+            values[keys[-1]] = {**value, "order": old["order"] if old and same_place else order}
+            written[keys[-1]] = record
+            order += 0 if same_place else 1
+        if not written:
+            return keys, None
+        after = Head(
+            version=uuid4().hex,
+            count=head.count + sum(key not in found for key in written),
+            next_position=min(position, MAX_POSITION),
+            next_order=order,
+        )
+        puts: list[Op] = [PutOp(self._place, key, values[key], index=False) for key in written]
+        self._store.batch([self._head_op(after), *puts])
+        return keys, Change(base=head.version, version=after.version, written=tuple(written.values()))
+
+    def _head_op(self, head: Head) -> Op:
+        return PutOp(self._head_place, "head", head.model_dump() if head.version else None, index=False)
+
+
+def _refuse_own_loop(store: BaseStore) -> None:
+    """An async-only store waits for its event loop: called on that loop's thread it would wait for ever."""
+    if not isinstance(store, AsyncBatchedBaseStore):
+        return
+    try:
+        running = asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    if running is store._loop:
+        raise ConfigError(
+            f"{type(store).__name__} is an async store and this is its event loop: use awrite, aread, aforget, aflush"
+        )
+
+
+def _in_order(item: Item) -> tuple[int, int, str]:
+    return item.value["position"], item.value["order"], item.key
+
+
+def _is_record(item: Item) -> bool:
+    return item.value.keys() == _FIELDS
+
+
+def _to_record(item: Item) -> MemoryRecord:
+    # What lies in the log was validated when it was written; validating it at every read would cost as much as SQLite.
+    value = item.value
+    return MemoryRecord.model_construct(
+        text=value["text"],
+        position=value["position"],
+        key=item.key,
+        kind=value["kind"],
+        created_at=datetime.fromisoformat(value["created_at"]) if value["created_at"] else None,
+        metadata=value["metadata"],
+    )
+
+
+def _with_derived_keys(records: Sequence[MemoryRecord]) -> list[MemoryRecord]:
+    """Records that have a position but no key get one from their content, so that writing them again is idempotent.
+
+    The same content twice in one call is two records.
+    """
+    seen: dict[str, int] = {}
+    named = []
+    for record in records:
+        if record.key is None and record.position is not None:
+            content = json.dumps(record.model_dump(mode="json"), sort_keys=True)
+            seen[content] = seen.get(content, -1) + 1
+            digest = hashlib.sha256(f"{seen[content]}:{content}".encode()).hexdigest()[:_KEY]
+            record = record.model_copy(update={"key": digest})
+        named.append(record)
+    return named

@@ -1,0 +1,264 @@
+"""The facade: one log, any reader."""
+
+import time
+from collections.abc import Callable, Collection, Iterable
+from contextlib import AbstractContextManager, ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from langchain_core.runnables import run_in_executor
+from langgraph.config import get_store
+from langgraph.store.base import BaseStore
+from pydantic import ValidationError
+
+from linmem_langgraph.errors import ConfigError, ReaderUnavailable
+from linmem_langgraph.filters import Filter, conditions
+from linmem_langgraph.jsonl import read_jsonl, write_jsonl
+from linmem_langgraph.log import Log
+from linmem_langgraph.namespaces import Namespace
+from linmem_langgraph.readers import create_reader
+from linmem_langgraph.readers.base import Query, Reader
+from linmem_langgraph.records import ForgetReceipt, MemoryRecord, Reading, as_record
+from linmem_langgraph.updates import Updates
+
+Records = Iterable[MemoryRecord | str] | MemoryRecord | str
+
+
+class Memory:
+    """Long-term memory: writes go to the log, reads go to the reader.
+
+    Safe to share between threads. Use it as a context manager, or call `close`.
+
+    Args:
+        reader: answers the queries.
+        store: the LangGraph store that keeps the log; None = the store of the graph that is running.
+
+    Raises (all methods):
+        NamespaceError: the namespace is invalid.
+        ConfigError: `store=None` outside a graph, or in a graph compiled without a store.
+    """
+
+    def __init__(self, reader: Reader, *, store: BaseStore | None = None) -> None:
+        self.reader = reader
+        self._store = store
+        self._guard: Callable[[], AbstractContextManager[Any]] | None = None
+        self._after_forget: Callable[[], None] = lambda: None
+        self._updates = Updates(reader)
+        self._closing = ExitStack()
+        self._closing.callback(reader.close)
+
+    @classmethod
+    def open(cls, path: str | Path, reader: str | Reader = "chroma", **options: Any) -> Self:
+        """A memory in a folder, made if it is not there: an SQLite log and the reader's files.
+
+        Args:
+            reader: a reader's name, or a reader.
+            options: the named reader's own arguments.
+
+        Raises:
+            ConfigError: the folder is not a memory or cannot be opened, or the reader or an option is unknown.
+        """
+        from linmem_langgraph.folder import Folder
+
+        folder = Folder(Path(path))
+        with ExitStack() as undo:
+            undo.callback(folder.close)
+            memory = cls(create_reader(reader, folder.path, options), store=folder.store)
+            undo.pop_all()
+        memory._guard, memory._after_forget = folder.lock, folder.scrub
+        memory._closing.callback(folder.close)
+        return memory
+
+    def write(self, namespace: Namespace, records: Records) -> list[str]:
+        """Remember `records`; their keys, in the order given.
+
+        Returns when the log has them durably. No model is called: indexing and priming follow in the background.
+        Writing a known key replaces its record; writing the same record again changes nothing.
+
+        Raises:
+            RecordError: a record is invalid; nothing was written.
+            ContextOverflow: a record is larger than the reader's model can read; nothing was written.
+        """
+        log = self._log(namespace)
+        given = [records] if isinstance(records, (str, MemoryRecord)) else records
+        keys, change = log.write([as_record(record) for record in given])
+        if change:
+            self._updates.submit(log, change)
+        return keys
+
+    def read(
+        self,
+        namespace: Namespace,
+        query: str,
+        *,
+        limit: int | None = None,
+        until: int | None = None,
+        exclude: Collection[int | str] = (),
+        filter: Filter | None = None,
+    ) -> Reading:
+        """Answer `query` from the memory of `namespace`.
+
+        Args:
+            query: a question or a search text, not empty.
+            limit: at most this many records (positions, for a reader that reads by position); None = the reader's own.
+            until: the as-of bound, a position, inclusive: nothing later influences the reading.
+            exclude: what was already seen: positions (integers) or keys (strings).
+            filter: conditions on the record's fields and metadata, in the operators of LangGraph's stores.
+
+        Raises:
+            ReaderUnavailable: the reader's index or server cannot be reached.
+            ConfigError: an argument is invalid, or the index was built by another set-up.
+        """
+        started = time.perf_counter()
+        log = self._log(namespace)
+        asked = _query(query, limit, until, exclude, filter)
+        if self.reader.waits_for_updates:
+            self._updates.wait(namespace)
+        reading = self.reader.read(log, asked)
+        return reading.model_copy(update={"seconds": time.perf_counter() - started})
+
+    def records(self, namespace: Namespace, *, until: int | None = None) -> list[MemoryRecord]:
+        """All records up to position `until`, inclusive: by position, and as written within one."""
+        return self._log(namespace).records(until=until)
+
+    def forget(self, namespace: Namespace, keys: Iterable[str] | str | None = None) -> ForgetReceipt:
+        """Forget records by key, or the whole namespace; not the namespaces below it.
+
+        Log and index are cleaned before this returns.
+
+        Raises:
+            ReaderUnavailable: the log has forgotten, but the reader's index could not be reached and still holds
+                entries: call it again with the same keys once it can.
+        """
+        log = self._log(namespace)
+        wanted = None if keys is None else [keys] if isinstance(keys, str) else list(dict.fromkeys(keys))
+        change = log.remove(wanted)
+        gone = change.removed
+        self._after_forget()
+        self._updates.wait(namespace)
+        try:
+            from_index = self.reader.forget(log, wanted, change)
+        except ReaderUnavailable as exc:
+            raise ReaderUnavailable(
+                f"{len(gone)} record(s) of {namespace!r} are gone from the log, but the index could not be cleaned: "
+                f"{exc}. Call forget again with the same keys when it is back"
+            ) from exc
+        return ForgetReceipt(
+            namespace=namespace,
+            forgotten=gone,
+            unknown=tuple(key for key in wanted or () if key not in set(gone)),
+            from_log=len(gone),
+            from_index=from_index,
+            reader=self.reader.name,
+            forgotten_at=datetime.now(UTC),
+        )
+
+    def export_jsonl(self, namespace: Namespace, path: str | Path) -> int:
+        """Write all records to a JSON Lines file, a row a record in log order; how many there are.
+
+        Imported elsewhere and exported again, the file is the same to the byte.
+
+        Raises:
+            ConfigError: the file cannot be written; what was there before is left as it was.
+        """
+        return write_jsonl(Path(path), self.records(namespace))
+
+    def import_jsonl(self, namespace: Namespace, path: str | Path) -> list[str]:
+        """`write` the records of a file that `export_jsonl` wrote; their keys.
+
+        Raises:
+            ConfigError: the file cannot be read.
+            RecordError: a row is cut off or wrong; nothing was written.
+        """
+        return self.write(namespace, read_jsonl(Path(path)))
+
+    def rebuild(self, namespace: Namespace) -> None:
+        """Drop what the reader derived for `namespace` and derive it anew from the log."""
+        self._updates.wait(namespace)
+        self.reader.rebuild(self._log(namespace))
+
+    def flush(self) -> None:
+        """Wait until everything written has been indexed or primed.
+
+        Raises:
+            LinmemError: the first failure since the last flush; the log has the records, the next read tries again.
+        """
+        self._updates.flush()
+
+    def close(self) -> None:
+        """Finish what is pending, then release the reader and, if it was opened here, the folder."""
+        self._updates.close()
+        self._closing.close()
+
+    async def awrite(self, namespace: Namespace, records: Records) -> list[str]:
+        """`write`, without blocking the event loop."""
+        return await run_in_executor(None, self.write, namespace, records)
+
+    async def aread(
+        self,
+        namespace: Namespace,
+        query: str,
+        *,
+        limit: int | None = None,
+        until: int | None = None,
+        exclude: Collection[int | str] = (),
+        filter: Filter | None = None,
+    ) -> Reading:
+        """`read`, without blocking the event loop."""
+        return await run_in_executor(
+            None, self.read, namespace, query, limit=limit, until=until, exclude=exclude, filter=filter
+        )
+
+    async def aforget(self, namespace: Namespace, keys: Iterable[str] | str | None = None) -> ForgetReceipt:
+        """`forget`, without blocking the event loop."""
+        return await run_in_executor(None, self.forget, namespace, keys)
+
+    async def aflush(self) -> None:
+        """`flush`, without blocking the event loop."""
+        await run_in_executor(None, self.flush)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def store(self) -> BaseStore:
+        """The store that keeps the log; without one of its own, the running graph's."""
+        return self._store or _running_store()
+
+    def _log(self, namespace: Namespace) -> Log:
+        return Log(self.store, namespace, guard=self._guard)
+
+
+def _running_store() -> BaseStore:
+    try:
+        store = get_store()
+    except (RuntimeError, KeyError):
+        store = None
+    if store is None:
+        raise ConfigError(
+            "this memory has no store of its own and no graph with a store is running: pass Memory(reader, store=...), "
+            "use Memory.open(folder), or compile the graph with store=..."
+        )
+    return store
+
+
+def _query(
+    text: str, limit: int | None, until: int | None, exclude: Collection[int | str], filter: Filter | None
+) -> Query:
+    conditions(filter)
+    if not isinstance(text, str) or not text.strip():
+        raise ConfigError(f"the query is {text!r}: give a question or a search text")
+    try:
+        return Query(text=text, limit=limit, until=until, exclude=frozenset(exclude), filter=dict(filter or {}) or None)
+    except ValidationError as exc:
+        problem = exc.errors()[0]
+        raise ConfigError(
+            f"read: {'.'.join(map(str, problem['loc']))} = {problem['input']!r}: {problem['msg']}"
+        ) from exc

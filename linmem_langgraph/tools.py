@@ -1,0 +1,192 @@
+"""The memory as LangChain tools, for any agent that calls tools."""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+from langchain_core.tools import BaseTool, StructuredTool, ToolException
+from langgraph.prebuilt import ToolRuntime
+from pydantic import Field
+
+from linmem_langgraph.errors import ConfigError, LinmemError, NamespaceError, ReaderUnavailable
+from linmem_langgraph.memory import Memory
+from linmem_langgraph.namespaces import Namespace, NamespaceTemplate
+from linmem_langgraph.records import MemoryRecord, Reading
+
+SEARCH_INSTRUCTIONS = (
+    "Search long-term memory. Ask one specific question, or name the people, things and places it is about. The result "
+    "lists what was remembered, each with its position in time in brackets: a higher position is later, and a later "
+    "record overrules an earlier one. If the result does not answer the question, search again in other words."
+)
+
+MANAGE_INSTRUCTIONS = (
+    "Change long-term memory: create a memory, update one, or delete one. Remember what will matter later: facts about "
+    "the user, preferences, decisions, corrections. Write each as one self-contained sentence."
+)
+
+Action = Literal["create", "update", "delete"]
+ACTIONS: tuple[Action, ...] = ("create", "update", "delete")
+
+
+def create_search_memory_tool(
+    memory: Memory,
+    *,
+    namespace: Namespace | str,
+    until: int | None = None,
+    name: str = "search_memory",
+    instructions: str = SEARCH_INSTRUCTIONS,
+    show_ids: bool = False,
+) -> BaseTool:
+    """A tool that reads memory.
+
+    The model sees the reading's text; the message's artifact is the reading as plain dicts and lists, with its
+    namespace and `until`. What the state of the running graph names as shown is left out: the records of `seen_keys`,
+    or else the positions of `seen`.
+
+    Args:
+        memory: what to read.
+        namespace: whose memory, with `{fields}` filled at run time (see `NamespaceTemplate`).
+        until: the as-of bound of every read, a position, inclusive.
+        name: the tool's name.
+        instructions: the tool's description, a prompt for the model.
+        show_ids: end the text with the ids of its records, which the manage tool takes.
+
+    Raises:
+        NamespaceError: the template is invalid; when the tool runs: a field has no value.
+    """
+    template = NamespaceTemplate(namespace)
+
+    def search(
+        query: Annotated[str, Field(description="What to look for: a question, or words that memory would contain.")],
+        limit: Annotated[int | None, Field(ge=1, le=100, description="At most this many results.")] = None,
+        offset: Annotated[int, Field(ge=0, le=1000, description="Skip this many of the best results.")] = 0,
+        filter: Annotated[
+            dict[str, Any] | None,
+            Field(description='Conditions on the records, such as {"kind": "semantic", "position": {"$gte": 3}}.'),
+        ] = None,
+        runtime: ToolRuntime[Any, Any] = None,  # type: ignore[assignment]
+    ) -> tuple[str, dict[str, Any]]:
+        where = _namespace(template, runtime)
+        seen = _seen(runtime)
+        try:
+            if offset:
+                skipped = memory.read(where, query, limit=offset, until=until, exclude=seen, filter=filter)
+                seen |= {str(hit.record.key) for hit in skipped.records}
+            reading = memory.read(where, query, limit=limit, until=until, exclude=seen, filter=filter)
+        except LinmemError as exc:
+            raise _for_model(exc) from exc
+        ids = ", ".join(f"[{hit.record.position}] {hit.record.key}" for hit in reading.records)
+        text = f"{reading.text}\nids: {ids}" if show_ids and ids else reading.text
+        return text, _artifact(reading, where, until)
+
+    return StructuredTool.from_function(
+        search,
+        name=name,
+        description=instructions,
+        response_format="content_and_artifact",
+        handle_tool_error=True,
+    )
+
+
+def create_manage_memory_tool(
+    memory: Memory,
+    *,
+    namespace: Namespace | str,
+    actions: Sequence[Action] = ACTIONS,
+    name: str = "manage_memory",
+    instructions: str = MANAGE_INSTRUCTIONS,
+) -> BaseTool:
+    """A tool that creates, updates and deletes memories.
+
+    Args:
+        memory: what to change.
+        namespace: whose memory, with `{fields}` filled at run time (see `NamespaceTemplate`).
+        actions: which of "create", "update", "delete" the model may do.
+        name: the tool's name.
+        instructions: the tool's description, a prompt for the model.
+
+    Raises:
+        ConfigError: an action is unknown, or there is none.
+        NamespaceError: the template is invalid; when the tool runs: a field has no value.
+    """
+    template = NamespaceTemplate(namespace)
+    allowed = tuple(dict.fromkeys(actions))
+    if unknown := [action for action in allowed if action not in ACTIONS]:
+        raise ConfigError(f"unknown action {unknown[0]!r}; choose among {', '.join(ACTIONS)}")
+    if not allowed:
+        raise ConfigError(f"actions is empty: choose among {', '.join(ACTIONS)}")
+
+    def manage(
+        content: Annotated[str | None, Field(description="The memory's text, for create and update.")] = None,
+        action: Annotated[Literal[allowed], Field(description="What to do.")] = allowed[0],  # type: ignore[valid-type]
+        id: Annotated[str | None, Field(description="Which memory to update or delete.")] = None,
+        runtime: ToolRuntime[Any, Any] = None,  # type: ignore[assignment]
+    ) -> tuple[str, dict[str, Any]]:
+        where = _namespace(template, runtime)
+        try:
+            done = _manage(memory, where, content, action, id)
+        except LinmemError as exc:
+            raise _for_model(exc) from exc
+        return f"{done['action']} memory {done['id']}", {**done, "namespace": list(where)}
+
+    return StructuredTool.from_function(
+        manage,
+        name=name,
+        description=instructions,
+        response_format="content_and_artifact",
+        handle_tool_error=True,
+    )
+
+
+def _manage(memory: Memory, where: Namespace, content: str | None, action: str, id: str | None) -> dict[str, Any]:
+    if action == "create":
+        if id is not None:
+            raise ToolException("create takes no id: leave it out, or update the memory with that id")
+        return {"action": "created", "id": memory.write(where, _content(content, action))[0]}
+    if not id:
+        raise ToolException(f"{action} needs the id of a memory")
+    if action == "delete":
+        if not memory.forget(where, [id]).forgotten:
+            raise ToolException(f"there is no memory with the id {id!r}")
+        return {"action": "deleted", "id": id}
+    known = next((record for record in memory.records(where) if record.key == id), None)
+    if known is None:
+        raise ToolException(f"there is no memory with the id {id!r}: create one instead")
+    memory.write(where, known.model_copy(update={"text": _content(content, action).text}))
+    return {"action": "updated", "id": id}
+
+
+def _content(content: str | None, action: str) -> MemoryRecord:
+    if not content or not content.strip():
+        raise ToolException(f"{action} needs content: the text to remember")
+    try:
+        return MemoryRecord(text=content)
+    except ValueError as exc:
+        raise ToolException(f"that content cannot be remembered: {exc}") from exc
+
+
+def _for_model(exc: LinmemError) -> Exception:
+    """What the model should read as a tool error; a missing namespace is the developer's, and stays an exception."""
+    if isinstance(exc, ReaderUnavailable):
+        return ToolException(f"memory is unavailable: {exc}")
+    return exc if isinstance(exc, NamespaceError) else ToolException(str(exc))
+
+
+def _seen(runtime: ToolRuntime[Any, Any] | None) -> frozenset[int | str]:
+    state = getattr(runtime, "state", None)
+    if not isinstance(state, Mapping):
+        return frozenset()
+    return frozenset(state["seen_keys"] if "seen_keys" in state else state.get("seen") or ())
+
+
+def _namespace(template: NamespaceTemplate, runtime: ToolRuntime[Any, Any] | None) -> Namespace:
+    if runtime is None:
+        return template.fill()
+    return template.fill(
+        context=runtime.context,
+        configurable=(runtime.config or {}).get("configurable"),
+        user=getattr(runtime.server_info, "user", None),
+    )
+
+
+def _artifact(reading: Reading, where: Namespace, until: int | None) -> dict[str, Any]:
+    return {**reading.model_dump(mode="json", exclude={"text"}), "namespace": list(where), "until": until}
