@@ -1,0 +1,1 @@
+"""Benchmarks of performance: ratios against what a user would otherwise run, both sides in one process."""

@@ -1,0 +1,27 @@
+"""Benchmarks by name."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from evals.benchmarks import household, locomo, m3_bench
+from evals.samples import Benchmark
+from linmem_langgraph.errors import ConfigError
+
+Loader = Callable[[Path | None], Benchmark]
+
+BENCHMARKS: dict[str, Loader] = {
+    "household": household.load,
+    "locomo": locomo.load,
+    "m3_bench": m3_bench.load,
+}
+
+
+def load_benchmark(name: str, data: Path | None = None) -> Benchmark:
+    """The benchmark of that name, from `data` where it is not bundled.
+
+    Raises:
+        ConfigError: the name is unknown, `data` is missing, or something in it is wrong: file, line and field are said.
+    """
+    if name not in BENCHMARKS:
+        raise ConfigError(f"unknown benchmark {name!r}; choose {', '.join(BENCHMARKS)}")
+    return BENCHMARKS[name](data)

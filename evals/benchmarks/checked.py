@@ -1,0 +1,78 @@
+"""Reading benchmark files so that whatever is wrong is named by file, line and field."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from linmem_langgraph.errors import ConfigError
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def read_bytes(path: Path) -> bytes:
+    """The file's content.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as exc:
+        raise ConfigError(f"cannot read {path}: {exc.strerror or exc}") from exc
+
+
+def read_json(path: Path) -> Any:
+    """The JSON document in a file.
+
+    Raises:
+        ConfigError: it cannot be read or is not JSON.
+    """
+    try:
+        return json.loads(read_bytes(path))
+    except ValueError as exc:
+        raise ConfigError(f"{path} is not JSON: {exc}") from exc
+
+
+def read_jsonl(path: Path) -> Iterator[tuple[str, Any]]:
+    """Where each row is ("file, line 3") and the object in it; empty lines are passed over.
+
+    Raises:
+        ConfigError: the file cannot be read, or a row is not a JSON object.
+    """
+    for number, line in enumerate(read_bytes(path).splitlines(), start=1):
+        if not line.strip():
+            continue
+        place = f"{path}, line {number}"
+        try:
+            row = json.loads(line)
+        except ValueError as exc:
+            raise ConfigError(f"{place}: not JSON, perhaps cut off: {exc}") from exc
+        if not isinstance(row, dict):
+            raise ConfigError(f"{place}: expected an object, found {type(row).__name__}")
+        yield place, row
+
+
+def parse(model: type[M], fields: Any, place: str) -> M:
+    """`fields` as a `model`.
+
+    Raises:
+        ConfigError: a field is missing, unknown or wrong.
+    """
+    try:
+        return model.model_validate(fields)
+    except ValidationError as exc:
+        problem = exc.errors()[0]
+        field = ".".join(map(str, problem["loc"])) or model.__name__
+        raise ConfigError(f"{place}, field {field!r}: {problem['msg']} (found {problem['input']!r:.80})") from exc
+
+
+def fingerprint(parts: Iterable[bytes]) -> str:
+    """SHA-256 over `parts`, in order."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(hashlib.sha256(part).digest())
+    return digest.hexdigest()

@@ -1,0 +1,128 @@
+"""LoCoMo (Maharana et al., arXiv 2402.17753): long conversations of two people, and questions with evidence turns.
+
+A memory is a conversation, a record a turn: "speaker: text", with the caption of a shared picture in brackets. The
+position is the turn's number in the conversation, so that the gold evidence is exact; the session's date is the
+record's `created_at`. Adversarial questions (category 5) have no answer in memory.
+"""
+
+import re
+from collections import Counter
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from evals.benchmarks.checked import fingerprint, parse, read_bytes, read_json
+from evals.samples import Benchmark, Sample
+from linmem_langgraph.errors import ConfigError
+from linmem_langgraph.records import MemoryRecord
+
+CATEGORIES = {1: "multi-hop", 2: "temporal", 3: "open-domain", 4: "single-hop", 5: "adversarial"}
+
+NOT_IN_MEMORY = "not in memory"
+
+_SESSION = re.compile(r"session_(\d+)")
+
+
+class _Question(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+    question: str
+    answer: str | int | float | None = None
+    evidence: list[str]
+    category: int
+
+
+class _Turn(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+    speaker: str
+    dia_id: str
+    text: str
+    blip_caption: str | None = None
+
+
+def load(data: Path | None) -> Benchmark:
+    """The conversations in a LoCoMo JSON file.
+
+    Raises:
+        ConfigError: no path is given, the file cannot be read, or a field is missing or wrong.
+    """
+    if data is None:
+        raise ConfigError("locomo is not bundled (CC BY-NC 4.0): give the path of its JSON file with --data")
+    conversations = read_json(data)
+    if not isinstance(conversations, list):
+        raise ConfigError(f"{data}: expected a list of conversations, found {type(conversations).__name__}")
+    memories: dict[str, tuple[MemoryRecord, ...]] = {}
+    samples: list[Sample] = []
+    quirks: Counter[str] = Counter()
+    for number, conversation in enumerate(conversations):
+        place = f"{data}, conversation {number}"
+        for field in ("sample_id", "conversation", "qa"):
+            if not isinstance(conversation, dict) or field not in conversation:
+                raise ConfigError(f"{place}, field {field!r}: missing")
+        memory = str(conversation["sample_id"])
+        records = _records(conversation["conversation"], place)
+        turns = {record.key: record.position or 0 for record in records}
+        memories[memory] = tuple(records)
+        for index, row in enumerate(conversation["qa"]):
+            question = parse(_Question, row, f"{place}, question {index}")
+            samples.append(_sample(memory, index, question, turns, quirks))
+    return Benchmark(
+        name="locomo",
+        memories=memories,
+        samples=tuple(samples),
+        quirks=dict(quirks),
+        fingerprint=fingerprint([read_bytes(data)]),
+    )
+
+
+def _records(conversation: dict[str, Any], place: str) -> list[MemoryRecord]:
+    numbers = sorted(int(match[1]) for name in conversation if (match := _SESSION.fullmatch(name)))
+    records: list[MemoryRecord] = []
+    for session in numbers:
+        where = f"{place}, session_{session}"
+        date = _date(conversation.get(f"session_{session}_date_time"), where)
+        for index, row in enumerate(conversation[f"session_{session}"]):
+            turn = parse(_Turn, row, f"{where}, turn {index}")
+            caption = f" [{turn.blip_caption}]" if turn.blip_caption else ""
+            record = {
+                "text": f"{turn.speaker}: {turn.text}{caption}",
+                "position": len(records),
+                "key": turn.dia_id,
+                "created_at": date,
+                "metadata": {"session": session, "speaker": turn.speaker},
+            }
+            records.append(parse(MemoryRecord, record, f"{where}, turn {index}"))
+    return records
+
+
+def _date(text: Any, place: str) -> datetime:
+    try:
+        return datetime.strptime(str(text), "%I:%M %p on %d %B, %Y")
+    except ValueError as exc:
+        raise ConfigError(f"{place}, field 'date_time': {text!r} is not like '1:56 pm on 8 May, 2023'") from exc
+
+
+def _sample(memory: str, index: int, row: _Question, turns: dict[str | None, int], quirks: Counter[str]) -> Sample:
+    if row.category not in CATEGORIES:
+        raise ConfigError(f"{memory}, question {index}, field 'category': {row.category} is not one of 1 to 5")
+    answerable = row.category != 5
+    if answerable and row.answer is None:
+        quirks["questions without a gold answer, unscored"] += 1
+    if not isinstance(row.answer, str) and row.answer is not None:
+        quirks["gold answers that are numbers, read as text"] += 1
+    if not row.evidence:
+        quirks["questions without evidence"] += 1
+    quirks["evidence strings that resolve to no turn"] += sum(dia_id not in turns for dia_id in row.evidence)
+    gold = None if row.answer is None else str(row.answer)
+    return Sample(
+        id=f"{memory}_q{index:03d}",
+        memory=memory,
+        question=row.question,
+        answer=gold if answerable else NOT_IN_MEMORY,
+        types=(CATEGORIES[row.category],),
+        evidence=tuple(sorted({turns[dia_id] for dia_id in row.evidence if dia_id in turns})),
+        answerable=answerable,
+    )

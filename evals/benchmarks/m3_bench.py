@@ -1,0 +1,112 @@
+"""M3-Bench (M3-Agent, arXiv 2508.09736): questions about long videos, from a robot's eyes and from the web.
+
+`data` is a folder with `robot.json` and/or `web.json`, the annotations as published, and `memories/`, a JSONL file of
+records for each video (`memories/kitchen_03.jsonl`; clip = position). Questions of videos without memory stop the load:
+nothing leaves the denominator.
+"""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from evals.benchmarks.checked import fingerprint, parse, read_bytes, read_json, read_jsonl
+from evals.samples import Benchmark, Sample
+from linmem_langgraph.errors import ConfigError
+from linmem_langgraph.records import MemoryRecord
+
+SUBSETS = ("robot", "web")
+
+# One type under two names in the two halves.
+_SAME_TYPE = {"Multi-Evidence Reasoning": "Multi-Detail Reasoning"}
+
+# An annotator's note stands where the answer should be.
+_UNSCORABLE = {"living_room_12_Q09"}
+
+
+class _Question(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    question: str
+    answer: str
+    question_id: str
+    reasoning: str = ""
+    type: list[str]
+    timestamp: str | None = None
+    before_clip: int | None = None
+
+
+def load(data: Path | None) -> Benchmark:
+    """The annotations and memories in a folder.
+
+    Raises:
+        ConfigError: the folder, a file, a field or a video's memory is missing or wrong.
+    """
+    if data is None:
+        raise ConfigError("m3_bench is not bundled: give the folder of its annotations with --data")
+    files = [data / f"{subset}.json" for subset in SUBSETS if (data / f"{subset}.json").exists()]
+    if not files:
+        raise ConfigError(f"{data} holds neither robot.json nor web.json, the annotations of M3-Bench")
+    quirks: Counter[str] = Counter()
+    samples = [sample for file in files for sample in read_annotations(file, quirks)]
+    videos = list(dict.fromkeys(sample.memory for sample in samples))
+    missing = [video for video in videos if not _memory_file(data, video).exists()]
+    if missing:
+        raise ConfigError(
+            f"{len(missing)} of {len(videos)} videos have no memory: the first is {_memory_file(data, missing[0])}; "
+            "write one JSONL file of records a video"
+        )
+    memory_files = [_memory_file(data, video) for video in videos]
+    return Benchmark(
+        name="m3_bench",
+        memories={video: _read_memory(file) for video, file in zip(videos, memory_files, strict=True)},
+        samples=tuple(samples),
+        quirks=dict(quirks),
+        fingerprint=fingerprint(read_bytes(file) for file in (*files, *memory_files)),
+    )
+
+
+def read_annotations(file: Path, quirks: Counter[str]) -> list[Sample]:
+    """The samples in `robot.json` or `web.json`; what was mended is counted in `quirks`.
+
+    Raises:
+        ConfigError: the file cannot be read, or a field is missing, unknown or wrong.
+    """
+    videos = read_json(file)
+    if not isinstance(videos, dict):
+        raise ConfigError(f"{file}: expected an object of videos, found {type(videos).__name__}")
+    samples = []
+    for video, entry in videos.items():
+        if not isinstance(entry, dict) or not isinstance(entry.get("qa_list"), list):
+            raise ConfigError(f"{file}, video {video!r}, field 'qa_list': missing")
+        for index, row in enumerate(entry["qa_list"]):
+            question = parse(_Question, row, f"{file}, video {video!r}, question {index}")
+            samples.append(_sample(video, question, quirks))
+    return samples
+
+
+def _sample(video: str, row: _Question, quirks: Counter[str]) -> Sample:
+    scorable = row.question_id not in _UNSCORABLE
+    quirks["answers that are an annotator's note, unscored"] += not scorable
+    quirks["answers with white space at the edges, trimmed"] += row.answer != row.answer.strip()
+    quirks["types named 'Multi-Evidence Reasoning', counted as 'Multi-Detail Reasoning'"] += sum(
+        name in _SAME_TYPE for name in row.type
+    )
+    return Sample(
+        id=row.question_id,
+        memory=video,
+        question=row.question.strip(),
+        answer=row.answer.strip() if scorable else None,
+        types=tuple(_SAME_TYPE.get(name, name) for name in row.type),
+        until=row.before_clip,
+    )
+
+
+def _memory_file(data: Path, video: str) -> Path:
+    return data / "memories" / f"{video}.jsonl"
+
+
+def _read_memory(file: Path) -> tuple[MemoryRecord, ...]:
+    rows: list[tuple[str, Any]] = list(read_jsonl(file))
+    return tuple(parse(MemoryRecord, row, place) for place, row in rows)

@@ -1,0 +1,154 @@
+"""python -m evals: predict, judge, report."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from evals.config import RunConfig, load_config
+from evals.judge import judge as judge_run
+from evals.predict import predict as predict_run
+from evals.report import report as report_run
+from evals.report import terminal_table
+from linmem_langgraph.errors import LinmemError
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Drive the M3-Agent loop over a benchmark.")
+# Tables need room: where output is no terminal, rich would take 80 columns.
+console = Console(width=None if sys.stdout.isatty() else 140)
+
+Config = Annotated[str, typer.Option("--config", "-c", help="A YAML file, or a name in configs/.")]
+Out = Annotated[Path | None, typer.Option("--out", "-o", help="The run's folder.", show_default="runs/NAME")]
+Changes = Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE over the config, dotted; repeatable.")]
+BenchmarkName = Annotated[str | None, typer.Option("--benchmark", "-b", help="household, locomo or m3_bench.")]
+Data = Annotated[Path | None, typer.Option("--data", help="The benchmark's file or folder.")]
+
+
+@app.command()
+def predict(
+    config: Config = "demo",
+    benchmark: BenchmarkName = None,
+    data: Data = None,
+    out: Out = None,
+    changes: Changes = None,
+) -> None:
+    """Answer every question; a run that was killed goes on where it stopped."""
+    run = _resolve(config, benchmark, data, changes)
+    _predict(run, _folder(run, out))
+
+
+@app.command()
+def judge(
+    config: Config = "",
+    out: Out = None,
+    changes: Changes = None,
+) -> None:
+    """Grade the answers of a run; again with another judge, if the config names one."""
+    run, folder = _of_run(config, out, changes)
+    _judge(run, folder)
+
+
+@app.command()
+def report(
+    config: Config = "",
+    out: Out = None,
+    changes: Changes = None,
+) -> None:
+    """Write report.md and report.html, and print the main table."""
+    run, folder = _of_run(config, out, changes)
+    _report(run, folder)
+
+
+@app.command()
+def run(
+    config: Config = "demo",
+    benchmark: BenchmarkName = None,
+    data: Data = None,
+    out: Out = None,
+    changes: Changes = None,
+) -> None:
+    """predict, judge and report."""
+    resolved = _resolve(config, benchmark, data, changes)
+    folder = _folder(resolved, out)
+    _predict(resolved, folder)
+    _judge(resolved, folder)
+    _report(resolved, folder)
+
+
+@app.command()
+def demo() -> None:
+    """The bundled benchmark with embedded defaults, into runs/demo: no key, no server, no download."""
+    run("demo")
+
+
+def _predict(run: RunConfig, out: Path) -> None:
+    with _progress() as progress:
+        task = progress.add_task("answering", total=None)
+        rows = predict_run(run, out, lambda done, total: progress.update(task, completed=done, total=total))
+    errors = sum(bool(row.error) for row in rows)
+    console.print(f"{len(rows)} answers, {errors} of them errors, in {out / 'predictions.jsonl'}")
+
+
+def _judge(run: RunConfig, out: Path) -> None:
+    with _progress() as progress:
+        task = progress.add_task("judging", total=None)
+        judge_run(run, out, lambda done, total: progress.update(task, completed=done, total=total))
+
+
+def _report(run: RunConfig, out: Path) -> None:
+    summary = report_run(run, out)
+    console.print(terminal_table(run, summary))
+    console.print(f"report: {out / 'report.md'} and {out / 'report.html'}")
+
+
+def _progress() -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, TimeRemainingColumn(), console=console)
+
+
+def _resolve(config: str, benchmark: str | None, data: Path | None, changes: list[str] | None) -> RunConfig:
+    pairs = dict(_pair(change) for change in changes or ())
+    if benchmark is not None:
+        pairs["benchmark.name"] = benchmark
+    if data is not None:
+        pairs["benchmark.data"] = str(data.resolve())
+    run = load_config(_config_file(config), pairs)
+    # The same set-up over another benchmark is another run, in another folder.
+    return run if benchmark is None or "name" in pairs else run.model_copy(update={"name": f"{run.name}-{benchmark}"})
+
+
+def _of_run(config: str, out: Path | None, changes: list[str] | None) -> tuple[RunConfig, Path]:
+    """The set-up a run was made with, from its folder, unless a config is named."""
+    if config:
+        run = _resolve(config, None, None, changes)
+        return run, _folder(run, out)
+    folder = out or Path("runs/demo")
+    return load_config(folder / "config.yaml", dict(_pair(change) for change in changes or ())), folder
+
+
+def _config_file(name: str) -> Path:
+    return Path(name) if name.endswith((".yaml", ".yml")) else CONFIGS / f"{name}.yaml"
+
+
+def _folder(run: RunConfig, out: Path | None) -> Path:
+    return out or Path("runs") / run.name
+
+
+def _pair(change: str) -> tuple[str, str]:
+    name, equals, value = change.partition("=")
+    if not equals:
+        raise typer.BadParameter(f"{change!r} is not KEY=VALUE")
+    return name, value
+
+
+def main() -> None:
+    """Run the command; an error of ours is one line, not a traceback."""
+    try:
+        app()
+    except LinmemError as exc:
+        Console(stderr=True).print(f"[red]error:[/red] {exc}", highlight=False, markup=True)
+        raise SystemExit(2) from exc

@@ -1,0 +1,119 @@
+"""A run's set-up: one YAML file, every key checked, saved with the run as it was resolved."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field
+
+from evals.benchmarks.checked import parse
+from graphs.prompts import PROMPTS, Prompts, load_prompts
+from linmem_langgraph.errors import ConfigError
+
+Control = Literal["blind", "oracle"]
+
+
+class Part(BaseModel):
+    """A part of a set-up: frozen, and no key it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class BenchmarkConfig(Part):
+    """What is asked: a benchmark by name; `data` is its file or folder, where it is not bundled."""
+
+    name: str = "household"
+    data: Path | None = None
+
+
+class ReaderConfig(Part):
+    """What answers: a reader by name, and its own options; see `evals.readers` for `embeddings`."""
+
+    name: str = "chroma"
+    options: dict[str, Any] = {}
+
+
+class ModelConfig(Part):
+    """A chat model: `provider:model`, or "offline:extractive", and its own options, such as `base_url`."""
+
+    model: str = "offline:extractive"
+    options: dict[str, Any] = {}
+
+
+class JudgeConfig(Part):
+    """Who grades.
+
+    Args:
+        kind: "lexical" compares words, offline; "model" asks a chat model.
+        parse: for "model": how its reply is read; "strict", or "official" as the reference does.
+        model: for "model": the judge, another one than controller and reader.
+    """
+
+    kind: Literal["lexical", "model"] = "lexical"
+    parse: Literal["strict", "official"] = "strict"
+    model: ModelConfig | None = None
+
+
+class RunConfig(Part):
+    """A run.
+
+    Args:
+        name: what the run is called in its report.
+        controls: further rows without memory ("blind") and with the gold positions given ("oracle").
+        ranking: how many results of a direct read with the question are kept for Hit@k and the like; 0 = none.
+        concurrency: how many memories are worked on at once.
+        prompts: a YAML file with the fields of `graphs.prompts.Prompts`; None = the protocol's own.
+        limit: only the first so many questions of each memory; for a quick look.
+    """
+
+    name: str
+    benchmark: BenchmarkConfig = BenchmarkConfig()
+    reader: ReaderConfig = ReaderConfig()
+    controller: ModelConfig = ModelConfig()
+    protocol: Literal["tool_calls", "m3"] = "tool_calls"
+    max_rounds: int = Field(default=5, ge=1, le=50)
+    prompts: Path | None = None
+    judge: JudgeConfig = JudgeConfig()
+    controls: tuple[Control, ...] = ()
+    ranking: int = Field(default=20, ge=0, le=1000)
+    concurrency: int = Field(default=2, ge=1, le=64)
+    seed: int = 0
+    limit: int | None = Field(default=None, ge=1)
+
+    def wording(self) -> Prompts:
+        """The prompts of this run."""
+        return load_prompts(self.prompts) if self.prompts else PROMPTS[self.protocol]
+
+
+def load_config(path: Path, changes: dict[str, str] | None = None) -> RunConfig:
+    """The set-up in a YAML file, with `changes` by dotted name, their values in YAML.
+
+    Raises:
+        ConfigError: the file cannot be read, or a key is unknown or has a wrong value.
+    """
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as exc:
+        raise ConfigError(f"cannot read the config {path}: {exc}") from exc
+    if not isinstance(found, dict):
+        raise ConfigError(f"{path}: expected keys and values, found {type(found).__name__}")
+    for name, value in (changes or {}).items():
+        *parents, last = name.split(".")
+        place = found
+        for parent in parents:
+            place = place.setdefault(parent, {})
+            if not isinstance(place, dict):
+                raise ConfigError(f"--set {name}: {parent!r} is not a group of keys")
+        place[last] = yaml.safe_load(value)
+    return parse(RunConfig, found, str(path))
+
+
+def config_hash(config: RunConfig, arm: str, fingerprint: str) -> str:
+    """What a prediction depends on, in 16 hexadecimal digits: judge, controls, name and concurrency are left out."""
+    settings = config.model_dump(
+        mode="json", include={"controller", "protocol", "max_rounds", "ranking", *(["reader"] if arm == "main" else [])}
+    )
+    settings |= {"arm": arm, "benchmark": fingerprint, "prompts": config.wording().model_dump()}
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]

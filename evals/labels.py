@@ -1,0 +1,25 @@
+"""What arms, readers and controllers are called wherever a person reads of them."""
+
+from evals.config import RunConfig
+from evals.statistics import Estimate
+from graphs.models import EXTRACTIVE
+
+CONTROLS = {"blind": "blind: no memory", "oracle": "oracle: gold positions given"}
+
+
+def arm_label(config: RunConfig, arm: str) -> str:
+    """What a row is called in tables: the configured reader, with its embedding if it names one, or the control."""
+    if arm in CONTROLS:
+        return CONTROLS[arm]
+    embeddings = config.reader.options.get("embeddings")
+    return f"{config.reader.name} ({embeddings})" if embeddings else config.reader.name
+
+
+def controller_label(config: RunConfig) -> str:
+    """The controller's name; the offline one is called what it is."""
+    return "extractive baseline (no model)" if config.controller.model == EXTRACTIVE else config.controller.model
+
+
+def percent(estimate: Estimate | None) -> str:
+    """A mean in percent, "-" where there is none."""
+    return "-" if estimate is None else f"{100 * estimate.mean:.1f}"

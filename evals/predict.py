@@ -1,0 +1,223 @@
+"""predict: drive the loop over a benchmark, one row a question.
+
+Memories run concurrently; the questions of one are asked in order of `until`, so that a model's state is reused.
+"""
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import yaml
+from filelock import FileLock, Timeout
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
+
+from evals.benchmarks import load_benchmark
+from evals.config import RunConfig, config_hash
+from evals.readers import BlindReader, OracleReader, configured_reader
+from evals.rows import Prediction, RowFile, Tokens
+from evals.samples import Benchmark, Sample
+from graphs.m3_agent import create_m3_agent
+from graphs.models import chat_model
+from linmem_langgraph import Memory, create_search_memory_tool
+from linmem_langgraph.errors import ConfigError
+from linmem_langgraph.records import MemoryRecord
+
+Progress = Callable[[int, int], None]
+"""Called with how many questions are done, and of how many."""
+
+UNAVAILABLE = "memory is unavailable"
+
+
+def arms(config: RunConfig) -> tuple[str, ...]:
+    """The rows of the report: "main" is the configured reader, the others are controls."""
+    return ("main", *dict.fromkeys(config.controls))
+
+
+def predict(config: RunConfig, out: Path, progress: Progress = lambda done, total: None) -> list[Prediction]:
+    """Answer every question of every arm that has no row in `out/predictions.jsonl` yet; all rows there are.
+
+    Raises:
+        ConfigError: the set-up or the benchmark is wrong, or `out` holds another run or is in use.
+    """
+    benchmark = load_benchmark(config.benchmark.name, config.benchmark.data)
+    out.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(FileLock(out / ".lock", timeout=0))
+        except Timeout:
+            raise ConfigError(f"another process is writing to {out}: wait for it, or choose another --out") from None
+        file = RowFile(out / "predictions.jsonl")
+        file.mend()
+        hashes = {arm: config_hash(config, arm, benchmark.fingerprint) for arm in arms(config)}
+        rows = {row.key: row for row in file.read(Prediction)}
+        if strange := [row for row in rows.values() if row.config not in hashes.values()]:
+            raise ConfigError(
+                f"{file.path} holds rows of another set-up, such as {strange[0].question_id!r} of arm "
+                f"{strange[0].arm!r}: choose another --out"
+            )
+        resolved = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+        (out / "config.yaml").write_text(resolved, encoding="utf-8")
+        memory = stack.enter_context(Memory.open(out / "memory", configured_reader(config.reader, out / "memory")))
+        asker = _Asker(config, benchmark, memory, hashes)
+        jobs = asker.jobs(rows.keys())
+        total = len(rows) + sum(len(samples) for _, _, samples in jobs)
+
+        def keep(row: Prediction) -> None:
+            file.append(row)
+            rows[row.key] = row
+            progress(len(rows), total)
+
+        progress(len(rows), total)
+        with ThreadPoolExecutor(config.concurrency) as executor:
+            futures = [executor.submit(_run_job, asker, keep, *job) for job in jobs]
+            try:
+                for future in as_completed(futures):
+                    future.result()
+            except BaseException:
+                executor.shutdown(wait=False, cancel_futures=True)
+                raise
+    return list(rows.values())
+
+
+Job = tuple[str, str, list[Sample]]
+"""An arm, a memory's id, and the questions to ask of it, in order."""
+
+
+class _Asker:
+    """Asks questions in one arm or another."""
+
+    def __init__(self, config: RunConfig, benchmark: Benchmark, memory: Memory, hashes: dict[str, str]) -> None:
+        self._config, self._benchmark, self._memory, self._hashes = config, benchmark, memory, hashes
+        self._model: BaseChatModel = chat_model(config.controller.model, **config.controller.options)
+        self._prompts = config.wording()
+
+    def jobs(self, done: Iterable[tuple[str, str, int]]) -> list[Job]:
+        """What is left to do, grouped by arm and memory."""
+        finished, groups = set(done), dict[tuple[str, str], list[Sample]]()
+        for arm in arms(self._config):
+            counts: dict[str, int] = defaultdict(int)
+            for sample in self._benchmark.samples:
+                counts[sample.memory] += 1
+                asked = self._config.limit is None or counts[sample.memory] <= self._config.limit
+                if asked and (self._hashes[arm], sample.id, self._config.seed) not in finished:
+                    groups.setdefault((arm, sample.memory), []).append(sample)
+        return [(arm, memory, sorted(samples, key=_when)) for (arm, memory), samples in groups.items()]
+
+    def remember(self, memory: str) -> tuple[MemoryRecord, ...]:
+        """Write a memory, if it is not there yet, and wait until it can be read."""
+        records = self._benchmark.memories[memory]
+        self._memory.write(self._namespace(memory), records)
+        self._memory.flush()
+        return records
+
+    def ask(self, arm: str, sample: Sample, records: Sequence[MemoryRecord]) -> Prediction:
+        """One row."""
+        positions = {record.position or 0 for record in records}
+        row = Prediction(
+            arm=arm,
+            config=self._hashes[arm],
+            question_id=sample.id,
+            seed=self._config.seed,
+            gold=sample.answer,
+            candidates=sum(sample.until is None or position <= sample.until for position in positions),
+            **sample.model_dump(include={"memory", "question", "types", "until", "evidence", "answerable"}),
+        )
+        started = time.perf_counter()
+        try:
+            found = self._run(arm, sample)
+        except Exception as exc:
+            # A question that fails is a row: counted as wrong, shown as an error, and the run goes on.
+            found = {"error": f"{type(exc).__name__}: {exc}"}
+        return row.model_copy(update={"seconds": time.perf_counter() - started, **found})
+
+    def _namespace(self, memory: str) -> tuple[str, str]:
+        return self._benchmark.name, memory
+
+    def _run(self, arm: str, sample: Sample) -> dict[str, Any]:
+        memory, namespace = self._memory, self._namespace(sample.memory)
+        if arm != "main":
+            reader = BlindReader() if arm == "blind" else OracleReader(sample.evidence)
+            memory = Memory(reader, store=self._memory.store)
+        tool = create_search_memory_tool(memory, namespace=namespace, until=sample.until)
+        graph = create_m3_agent(
+            [tool],
+            self._model,
+            protocol=self._config.protocol,
+            max_rounds=self._config.max_rounds,
+            prompts=self._prompts,
+        ).compile(name="m3_agent")
+        state = graph.invoke(
+            {"messages": [HumanMessage(sample.question)]}, {"recursion_limit": 3 * self._config.max_rounds + 5}
+        )
+        found = summarize(state)
+        if arm == "main" and self._config.ranking and sample.evidence:
+            reading = memory.read(namespace, sample.question, limit=self._config.ranking, until=sample.until)
+            found["ranking"] = tuple(dict.fromkeys(hit.record.position or 0 for hit in reading.records))
+        return found
+
+
+def summarize(state: dict[str, Any]) -> dict[str, Any]:
+    """The columns of a row that come from the loop's final state."""
+    messages: list[BaseMessage] = state["messages"]
+    results = [message for message in messages if isinstance(message, ToolMessage)]
+    failures = [message.text for message in results if message.status == "error" and UNAVAILABLE in message.text]
+    return {
+        "answer": state["answer"],
+        "error": failures[0] if failures else "",
+        "rounds": state["rounds"],
+        "searches": len(results),
+        "forced": state["forced"],
+        "unparsable": state["unparsable"],
+        "controller": _sum(_controller_tokens(message) for message in messages if isinstance(message, AIMessage)),
+        "reader": _sum(_reader_tokens(message) for message in results),
+        "messages": tuple(_plain(message) for message in messages),
+        "shown": tuple(dict.fromkeys(position for message in results for position in _positions(message))),
+    }
+
+
+def _run_job(asker: _Asker, keep: Callable[[Prediction], None], arm: str, memory: str, samples: list[Sample]) -> None:
+    records = asker.remember(memory)
+    for sample in samples:
+        keep(asker.ask(arm, sample, records))
+
+
+def _when(sample: Sample) -> tuple[bool, int]:
+    return sample.until is None, sample.until or 0
+
+
+def _sum(parts: Iterable[Tokens]) -> Tokens:
+    total = Tokens()
+    for part in parts:
+        total = total.plus(part)
+    return total
+
+
+def _controller_tokens(message: AIMessage) -> Tokens:
+    used = message.usage_metadata
+    if not used:
+        return Tokens()
+    cached = (used.get("input_token_details") or {}).get("cache_read") or 0
+    return Tokens(prompt=used["input_tokens"], cached=cached, completion=used["output_tokens"])
+
+
+def _reader_tokens(message: ToolMessage) -> Tokens:
+    used = (message.artifact or {}).get("usage", {})
+    return Tokens(**{name: used.get(f"{name}_tokens", 0) for name in ("prompt", "cached", "completion")})
+
+
+def _positions(message: ToolMessage) -> list[int]:
+    return [hit["record"]["position"] for hit in (message.artifact or {}).get("records", ())]
+
+
+def _plain(message: BaseMessage) -> dict[str, Any]:
+    plain: dict[str, Any] = {"role": message.type, "text": message.text}
+    if isinstance(message, AIMessage) and message.tool_calls:
+        plain["calls"] = [{"name": call["name"], "args": call["args"]} for call in message.tool_calls]
+    if isinstance(message, ToolMessage):
+        plain["positions"] = sorted(set(_positions(message)))
+    return plain

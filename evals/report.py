@@ -1,0 +1,158 @@
+"""report: a run as `report.md`, `report.html` and a table in the terminal."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+from rich.table import Table
+
+from evals.benchmarks import load_benchmark
+from evals.config import RunConfig
+from evals.labels import arm_label, controller_label, percent
+from evals.predict import arms
+from evals.report_html import render_html
+from evals.rows import Grade, Prediction, RowFile
+from evals.summary import ArmSummary, Summary, summarize_run
+from linmem_langgraph.errors import ConfigError
+
+
+def report(config: RunConfig, out: Path) -> Summary:
+    """Write `out/report.md` and `out/report.html` from the rows in `out`.
+
+    Raises:
+        ConfigError: predictions are missing, or not all of them have been judged.
+    """
+    predictions = list(RowFile(out / "predictions.jsonl").read(Prediction))
+    grades = list(RowFile(out / "scores.jsonl").read(Grade))
+    if not predictions:
+        raise ConfigError(f"{out / 'predictions.jsonl'} has no rows: run predict first")
+    judged = {grade.key for grade in grades}
+    if left := [prediction for prediction in predictions if prediction.key not in judged]:
+        raise ConfigError(f"{len(left)} of {len(predictions)} predictions in {out} have no grade: run judge first")
+    summary = summarize_run(predictions, grades, arms(config))
+    quirks = load_benchmark(config.benchmark.name, config.benchmark.data).quirks
+    (out / "report.md").write_text(render_markdown(config, summary, quirks), encoding="utf-8")
+    (out / "report.html").write_text(render_html(config, summary, quirks, predictions, grades), encoding="utf-8")
+    return summary
+
+
+def terminal_table(config: RunConfig, summary: Summary) -> Table:
+    """The main table, for the end of a run."""
+    size = f"{summary.questions} questions, {summary.memories} memories"
+    table = Table(title=f"{config.name}: {config.benchmark.name}, {size}")
+    for column in ("reader", "controller"):
+        table.add_column(column)
+    for column in ("accuracy % [95% CI]", "yes/no", "unanswerable", "errors", "rounds", "s/question"):
+        table.add_column(column, justify="right")
+    for arm in summary.arms:
+        table.add_row(*_main_row(config, arm))
+    table.caption = (
+        f"judge: {summary.judge}; always giving the commonest answer of a question's type: {100 * summary.majority:.1f}"
+    )
+    return table
+
+
+def _main_row(config: RunConfig, arm: ArmSummary) -> list[str]:
+    return [
+        arm_label(config, arm.arm),
+        controller_label(config),
+        str(arm.accuracy),
+        percent(arm.yes_no),
+        percent(arm.unanswerable),
+        str(arm.errors),
+        f"{arm.rounds:.2f}",
+        f"{arm.p50:.3f}",
+    ]
+
+
+def render_markdown(config: RunConfig, summary: Summary, quirks: dict[str, int]) -> str:
+    """The report as Markdown."""
+    parts = [
+        f"# {config.name}: {config.benchmark.name}\n",
+        f"{summary.questions} questions about {summary.memories} memories; controller: {controller_label(config)}; "
+        f"judge: {summary.judge}. Intervals: 95%, bootstrap over memories. "
+        f"Always giving the commonest answer of a question's type would score {100 * summary.majority:.1f}.\n",
+        "## Accuracy, %\n",
+        _table(
+            ["reader", "all", "yes/no", "other answerable", "unanswerable", "token F1", "errors", "unscored"],
+            [
+                [
+                    arm_label(config, a.arm),
+                    str(a.accuracy),
+                    percent(a.yes_no),
+                    percent(a.open),
+                    percent(a.unanswerable),
+                    percent(a.f1),
+                    str(a.errors),
+                    str(a.unscored),
+                ]
+                for a in summary.arms
+            ],
+        ),
+        "## Accuracy by question type, %\n",
+        _table(["type", "n", *(arm_label(config, a.arm) for a in summary.arms)], _type_rows(summary)),
+        "## Retrieval, %\n",
+        _retrieval(summary),
+        "## Cost\n",
+        _table(
+            [
+                "reader",
+                "rounds",
+                "searches",
+                "forced %",
+                "unparsable turns",
+                "controller tokens (cached)",
+                "reader tokens (cached)",
+                "s p50",
+                "s p95",
+                "gold shown %",
+            ],
+            [
+                [
+                    arm_label(config, a.arm),
+                    f"{a.rounds:.2f}",
+                    f"{a.searches:.2f}",
+                    f"{100 * a.forced:.1f}",
+                    str(a.unparsable),
+                    f"{a.controller.prompt + a.controller.completion:,} ({a.controller.cached:,})",
+                    f"{a.reader.prompt + a.reader.completion:,} ({a.reader.cached:,})",
+                    f"{a.p50:.3f}",
+                    f"{a.p95:.3f}",
+                    percent(a.evidence_shown),
+                ]
+                for a in summary.arms
+            ],
+        ),
+    ]
+    if differing := [a for a in summary.arms if a.parses_differ is not None]:
+        rows = [[arm_label(config, a.arm), str(a.flagged), f"{100 * (a.parses_differ or 0):.1f}"] for a in differing]
+        head = ["reader", "replies that could not be read", "strict and official differ %"]
+        parts += ["## Judge\n", _table(head, rows)]
+    if quirks:
+        parts += ["## Quirks of the data\n", "".join(f"- {name}: {count}\n" for name, count in quirks.items())]
+    resolved = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+    return "\n".join([*parts, "## Set-up\n", f"```yaml\n{resolved}```\n"])
+
+
+def _type_rows(summary: Summary) -> list[list[str]]:
+    names = sorted({name for arm in summary.arms for name in arm.by_type})
+    first = summary.arms[0].by_type
+    return [[name, str(first[name].n), *(str(arm.by_type[name]) for arm in summary.arms)] for name in names]
+
+
+def _retrieval(summary: Summary) -> str:
+    measured = [arm for arm in summary.arms if arm.retrieval]
+    if not measured:
+        return "No gold evidence, or no ranking was asked for.\n"
+    rows = [
+        [measure.name, str(measure.value), f"{100 * measure.chance:.1f}", str(measure.value.n)]
+        for arm in measured
+        for measure in arm.retrieval
+    ]
+    table = _table(["measure", "value", "chance", "n"], rows)
+    return f"A direct read with the question; a random ranking beside.\n\n{table}"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)

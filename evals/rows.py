@@ -1,0 +1,152 @@
+"""The rows of a run's files, appended one by one and durable, so that a killed run resumes to the row."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Lock
+from typing import Any, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from evals.benchmarks.checked import parse, read_jsonl
+from linmem_langgraph.errors import ConfigError
+
+Key = tuple[str, str, int]
+
+R = TypeVar("R", bound="Row")
+
+
+class Row(BaseModel):
+    """A row is about one question, asked in one arm of a run with one seed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    arm: str
+    config: str
+    question_id: str
+    seed: int
+
+    @property
+    def key(self) -> Key:
+        """What makes a row unique in its file."""
+        return self.config, self.question_id, self.seed
+
+
+class Tokens(BaseModel):
+    """Tokens used, summed over calls."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    prompt: int = 0
+    cached: int = 0
+    completion: int = 0
+
+    def plus(self, other: Self) -> Self:
+        """Both together."""
+        return self.model_copy(
+            update={
+                "prompt": self.prompt + other.prompt,
+                "cached": self.cached + other.cached,
+                "completion": self.completion + other.completion,
+            }
+        )
+
+
+class Prediction(Row):
+    """What an agent answered.
+
+    Args:
+        gold: the gold answer; None = it cannot be scored.
+        error: what went wrong, "" if nothing did; a row with an error counts as wrong and is shown as an error.
+        messages: the dialogue, as {"role", "text", "calls", "positions"}.
+        shown: the positions that the searches returned, in order of appearance.
+        ranking: the positions a direct read with the question returned, best first, each once.
+        candidates: how many positions the memory has as of `until`.
+    """
+
+    memory: str
+    question: str
+    gold: str | None
+    types: tuple[str, ...]
+    until: int | None
+    evidence: tuple[int, ...]
+    answerable: bool
+    answer: str = ""
+    error: str = ""
+    rounds: int = 0
+    searches: int = 0
+    forced: bool = False
+    unparsable: int = 0
+    seconds: float = 0.0
+    controller: Tokens = Tokens()
+    reader: Tokens = Tokens()
+    messages: tuple[dict[str, Any], ...] = ()
+    shown: tuple[int, ...] = ()
+    ranking: tuple[int, ...] = ()
+    candidates: int = 0
+
+
+class Grade(Row):
+    """What the judge made of a prediction.
+
+    Args:
+        label: "unscored" where there is no gold answer; an "error" counts as wrong.
+        f1: token F1 against the gold answer, whoever judged.
+        judge: who judged: kind, model, parse and prompt hash.
+        raw: the judge's reply.
+        flagged: the reply could not be read, even when asked again; the label is then "incorrect".
+        other: what the other way to read the reply ("official" or "strict") says; None where there is none.
+    """
+
+    label: str
+    f1: float
+    judge: str
+    raw: str = ""
+    flagged: bool = False
+    other: str | None = None
+
+    @property
+    def score(self) -> float:
+        """1 if correct, else 0."""
+        return float(self.label == "correct")
+
+
+class RowFile:
+    """A JSONL file of rows; safe to append to from several threads of one process."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = Lock()
+
+    def read(self, model: type[R]) -> Iterator[R]:
+        """The rows, each of its key once.
+
+        Raises:
+            ConfigError: a row is wrong or stands twice; file, line and field are named.
+        """
+        seen: set[Key] = set()
+        for place, fields in read_jsonl(self.path) if self.path.exists() else ():
+            row = parse(model, fields, place)
+            if row.key in seen:
+                raise ConfigError(f"{place}: question {row.question_id!r} of arm {row.arm!r} stands there twice")
+            seen.add(row.key)
+            yield row
+
+    def mend(self) -> None:
+        """Drop a last row that was cut off when a process was killed."""
+        if not self.path.exists():
+            return
+        content = self.path.read_bytes()
+        if content and not content.endswith(b"\n"):
+            with self.path.open("r+b") as file:
+                file.truncate(content.rfind(b"\n") + 1)
+                os.fsync(file.fileno())
+
+    def append(self, row: Row) -> None:
+        """Add a row; on return it is on the disk."""
+        line = json.dumps(row.model_dump(mode="json"), ensure_ascii=False) + "\n"
+        with self._lock, self.path.open("ab") as file:
+            file.write(line.encode("utf-8", errors="backslashreplace"))
+            file.flush()
+            os.fsync(file.fileno())

@@ -1,0 +1,84 @@
+"""Figures that can be trusted: means with intervals clustered by memory, retrieval measures with chance beside."""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+RESAMPLES = 2_000
+
+
+class Estimate(BaseModel):
+    """A mean over `n` questions with a 95% confidence interval from a bootstrap over memories."""
+
+    model_config = ConfigDict(frozen=True)
+
+    mean: float
+    low: float
+    high: float
+    n: int
+
+    def __str__(self) -> str:
+        interval = "" if math.isnan(self.low) else f" [{100 * self.low:.1f}, {100 * self.high:.1f}]"
+        return f"{100 * self.mean:.1f}{interval}"
+
+
+def clustered(values: Iterable[tuple[str, float]], seed: int = 0) -> Estimate | None:
+    """The mean of (cluster, value) pairs; None without any.
+
+    Questions about one memory are not independent: the percentile bootstrap draws whole memories, not questions
+    (Davison and Hinkley, Bootstrap Methods, 1997, section 3.8). With a single cluster the interval is nan.
+    """
+    clusters: dict[str, list[float]] = defaultdict(list)
+    for cluster, value in values:
+        clusters[cluster].append(value)
+    if not clusters:
+        return None
+    sums = np.array([sum(group) for group in clusters.values()])
+    counts = np.array([len(group) for group in clusters.values()])
+    mean, n = float(sums.sum() / counts.sum()), int(counts.sum())
+    if len(clusters) == 1:
+        return Estimate(mean=mean, low=math.nan, high=math.nan, n=n)
+    draws = np.random.default_rng(seed).integers(0, len(sums), size=(RESAMPLES, len(sums)))
+    means = sums[draws].sum(axis=1) / counts[draws].sum(axis=1)
+    low, high = np.quantile(means, [0.025, 0.975])
+    return Estimate(mean=mean, low=float(low), high=float(high), n=n)
+
+
+def hit(ranking: Sequence[int], gold: Sequence[int], k: int) -> float:
+    """1 if any gold position is among the first `k`, else 0."""
+    return float(bool(set(ranking[:k]) & set(gold)))
+
+
+def near_hit(ranking: Sequence[int], gold: Sequence[int], k: int) -> float:
+    """1 if any of the first `k` is a gold position or next to one, else 0."""
+    return hit(ranking, [position + step for position in gold for step in (-1, 0, 1)], k)
+
+
+def recall(ranking: Sequence[int], gold: Sequence[int], k: int) -> float:
+    """The share of the gold positions among the first `k`."""
+    return len(set(ranking[:k]) & set(gold)) / len(set(gold))
+
+
+def reciprocal_rank(ranking: Sequence[int], gold: Sequence[int]) -> float:
+    """1 / rank of the first gold position; 0 if it is not in the ranking."""
+    return next((1 / rank for rank, position in enumerate(ranking, start=1) if position in set(gold)), 0.0)
+
+
+def chance_hit(candidates: int, gold: int, k: int) -> float:
+    """The expected `hit` of a random ranking of `candidates` positions, `gold` of them right."""
+    return 1 - math.comb(candidates - gold, k) / math.comb(candidates, k) if k <= candidates else float(gold > 0)
+
+
+def chance_recall(candidates: int, k: int) -> float:
+    """The expected `recall` of a random ranking."""
+    return min(1.0, k / candidates)
+
+
+def chance_reciprocal_rank(candidates: int, gold: int, depth: int) -> float:
+    """The expected `reciprocal_rank` of a random ranking cut off at `depth`."""
+    hits = [chance_hit(candidates, gold, k) for k in range(min(depth, candidates) + 1)]
+    return sum((now - before) / rank for rank, (before, now) in enumerate(pairwise(hits), start=1))
