@@ -3,12 +3,14 @@
 import json
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from json import JSONDecodeError
 from pathlib import Path
 from threading import Lock
 
 from filelock import FileLock
+from langgraph.store.base import Op, Result
 from langgraph.store.sqlite import SqliteStore
 
 from linmem_langgraph.errors import ConfigError
@@ -17,25 +19,41 @@ _MARK = "linmem.json"
 _FORMAT = 1
 
 
+def resolved(path: str | Path) -> Path:
+    """The absolute path of a folder that need not exist.
+
+    Raises:
+        ConfigError: no folder can have this path.
+    """
+    try:
+        return Path(path).expanduser().resolve()
+    except (OSError, ValueError, RuntimeError) as exc:
+        raise ConfigError(f"{str(path)!r} is not the path of a folder: {exc}") from exc
+
+
 class Folder:
     """The folder of an embedded memory, made if it is not there.
 
     Several processes may open one folder: changes of the log take turns by a lock file.
+
+    Args:
+        path: as `resolved` gives it.
 
     Raises:
         ConfigError: it is not the folder of a memory, is of a later format, or cannot be opened.
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path.expanduser().resolve()
-        try:
-            _claim(self.path)
-            self._connection = _connect(self.path / "log.sqlite")
-        except (OSError, sqlite3.Error) as exc:
-            raise ConfigError(f"cannot open the memory folder {self.path}: {exc}") from exc
-        self.store = SqliteStore(self._connection)
+        self.path = path
         self._threads = Lock()
-        self._processes = FileLock(self.path / "log.lock")
+        self._processes = FileLock(path / "log.lock")
+        try:
+            _claim(path)
+            with self.lock():
+                self._connection = _connect(path / "log.sqlite")
+        except (OSError, sqlite3.Error) as exc:
+            raise ConfigError(f"cannot open the memory folder {path}: {exc}") from exc
+        self.store: SqliteStore = _LogStore(self._connection, path / "log.sqlite")
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -55,6 +73,23 @@ class Folder:
         """Close the log."""
         with self.store.lock:
             self._connection.close()
+
+
+class _LogStore(SqliteStore):
+    """SQLite's own errors do not say which file they are about, nor what can be done."""
+
+    def __init__(self, connection: sqlite3.Connection, file: Path) -> None:
+        super().__init__(connection)
+        self._file = file
+
+    def batch(self, ops: Iterable[Op]) -> list[Result]:
+        try:
+            return super().batch(ops)
+        except (sqlite3.DatabaseError, JSONDecodeError) as exc:
+            raise ConfigError(
+                f"the log {self._file} cannot be read or written ({exc}): if it is damaged, restore it from a copy or "
+                "an export; if the disk is full or it is locked, mend that and try again"
+            ) from exc
 
 
 def _claim(path: Path) -> None:

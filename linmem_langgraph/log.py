@@ -15,12 +15,12 @@ from threading import Lock
 from typing import Any
 from uuid import uuid4
 
-from langgraph.store.base import BaseStore, GetOp, Item, Op, PutOp
+from langgraph.store.base import BaseStore, GetOp, Item, Op, PutOp, SearchItem
 from langgraph.store.base.batch import AsyncBatchedBaseStore
 from pydantic import BaseModel, ConfigDict
 
 from linmem_langgraph import namespaces
-from linmem_langgraph.errors import ConfigError
+from linmem_langgraph.errors import ConfigError, ReaderUnavailable
 from linmem_langgraph.filters import Filter, matches
 from linmem_langgraph.records import MAX_POSITION, MemoryRecord
 
@@ -33,6 +33,8 @@ _EVERYTHING = 2**31 - 1
 
 _KEY = 20
 """Hexadecimal digits of a key made here: short, since models read and repeat keys; 80 bits."""
+
+_PATIENCE = 1_000
 
 _stripes = [Lock() for _ in range(64)]
 
@@ -58,17 +60,21 @@ class Change(BaseModel):
     written: tuple[MemoryRecord, ...] = ()
     removed: tuple[str, ...] = ()
 
-    def then(self, later: "Change") -> "Change | None":
-        """Both as one; None if something else happened in between."""
-        if later.base != self.version:
-            return None
-        again = {record.key for record in later.written} | set(later.removed)
-        return Change(
-            base=self.base,
-            version=later.version,
-            written=(*(record for record in self.written if record.key not in again), *later.written),
-            removed=(*self.removed, *later.removed),
-        )
+
+def joined(changes: Sequence[Change]) -> Change:
+    """Changes that follow each other, as one; at least one."""
+    written: dict[str, MemoryRecord] = {}
+    removed: dict[str, None] = {}
+    for change in changes:
+        for record in change.written:
+            written[str(record.key)] = record
+            removed.pop(str(record.key), None)
+        for key in change.removed:
+            written.pop(key, None)
+            removed[key] = None
+    return Change(
+        base=changes[0].base, version=changes[-1].version, written=tuple(written.values()), removed=tuple(removed)
+    )
 
 
 class Log:
@@ -99,15 +105,15 @@ class Log:
 
     def head(self) -> Head:
         """The log's head now: one `get` of the store."""
-        _refuse_own_loop(self._store)
+        refuse_own_loop(self._store)
         return self._read([])[0]
 
     def records(self, *, until: int | None = None, filter: Filter | None = None) -> list[MemoryRecord]:
         """The records up to position `until`, inclusive, that match `filter`: by position, then as written."""
-        _refuse_own_loop(self._store)
+        refuse_own_loop(self._store)
         items: dict[str, Item] = {}
         offset = 0
-        while page := self._store.search(self._place, limit=_EVERYTHING, offset=offset, refresh_ttl=False):
+        while page := self._page(offset):
             # A store's search is by prefix: only what lies in this very namespace is ours.
             # Other programs may keep items of their own there; those are not records.
             items.update((item.key, item) for item in page if tuple(item.namespace) == self._place and _is_record(item))
@@ -118,7 +124,7 @@ class Log:
 
     def get(self, keys: Sequence[str]) -> list[MemoryRecord]:
         """The records of those keys that are in the log, in log order."""
-        _refuse_own_loop(self._store)
+        refuse_own_loop(self._store)
         return [_to_record(item) for item in sorted(self._read(keys)[1].values(), key=_in_order)]
 
     def write(self, records: Iterable[MemoryRecord]) -> tuple[list[str], Change | None]:
@@ -127,40 +133,48 @@ class Log:
         A record without position gets the next one; one whose key is known and whose content is the same changes
         nothing. Each 1,000 records are one atomic call of the store.
         """
-        _refuse_own_loop(self._store)
-        records, keys, change = list(records), list[str](), None
+        refuse_own_loop(self._store)
+        records, keys, changes = _with_derived_keys(records), list[str](), list[Change]()
         with self._changing():
             for start in range(0, len(records), _BATCH):
-                written, part = self._write(records[start : start + _BATCH])
+                written, change = self._write(records[start : start + _BATCH])
                 keys += written
-                change = part if change is None else change.then(part) if part else change
-        return keys, change
+                changes += [change] if change else []
+        return keys, joined(changes) if changes else None
 
     def remove(self, keys: Iterable[str] | None = None) -> Change:
         """Remove the records of those keys, or all of them and the head.
 
         The change's `removed` are the keys that were in the log. Their positions are not handed out again.
         """
-        _refuse_own_loop(self._store)
+        refuse_own_loop(self._store)
         with self._changing():
-            if keys is None:
-                head, after = self.head(), Head()
-                gone = [str(record.key) for record in self.records()]
-            else:
-                head, found = self._read(list(dict.fromkeys(keys)))
-                gone = list(found)
-                after = head.model_copy(update={"version": uuid4().hex, "count": head.count - len(gone)})
-            if not gone and after.version:
-                return Change(base=head.version, version=head.version)
-            deletions: list[Op] = [PutOp(self._place, key, None) for key in gone]
-            for start in range(0, max(len(deletions), 1), _BATCH):
-                self._store.batch([self._head_op(after), *deletions[start : start + _BATCH]])
+            head, found = self._read([] if keys is None else list(keys))
+            gone = [str(record.key) for record in self.records()] if keys is None else list(found)
+            after = head
+            for start in range(0, max(len(gone), keys is None), _BATCH):
+                batch = gone[start : start + _BATCH]
+                count = after.count - len(batch)
+                after = after.model_copy(update={"version": uuid4().hex, "count": count})
+                if keys is None and start + _BATCH >= len(gone):
+                    after = Head()
+                self._store.batch([self._head_op(after), *(PutOp(self._place, key, None) for key in batch)])
             return Change(base=head.version, version=after.version, removed=tuple(gone))
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
         with self._lock, self._guard() if self._guard else nullcontext():
             yield
+
+    def _page(self, offset: int) -> list[SearchItem]:
+        for _ in range(_PATIENCE):
+            try:
+                return self._store.search(self._place, limit=_EVERYTHING, offset=offset, refresh_ttl=False)
+            except RuntimeError as exc:
+                # InMemoryStore iterates over dictionaries that other threads may be writing to.
+                if "changed size during iteration" not in str(exc):
+                    raise
+        raise ReaderUnavailable(f"{type(self._store).__name__} was written to without a pause: try again")
 
     def _read(self, keys: Sequence[str]) -> tuple[Head, dict[str, Item]]:
         head, found = Head(), dict[str, Item]()
@@ -175,19 +189,18 @@ class Log:
         return head, found
 
     def _write(self, records: Sequence[MemoryRecord]) -> tuple[list[str], Change | None]:
-        named = _with_derived_keys(records)
-        head, found = self._read([record.key for record in named if record.key])
+        head, found = self._read([record.key for record in records if record.key])
         values = {key: dict(item.value) for key, item in found.items()}
         position, order, keys, written = head.next_position, head.next_order, list[str](), dict[str, MemoryRecord]()
-        for given in named:
+        for given in records:
             old = values.get(given.key or "")
             place = given.position if given.position is not None else old["position"] if old else position
             record = given if given.key else given.model_copy(update={"key": uuid4().hex[:_KEY]})
             record = record.model_copy(update={"position": place})
-            position = max(position, place + 1)
+            position = min(max(position, place + 1), MAX_POSITION)
             keys.append(str(record.key))
             value = record.model_dump(mode="json", exclude={"key"})
-            if old and {**value, "order": old["order"]} == old:
+            if old and _canonical({**value, "order": old["order"]}) == _canonical(old):
                 continue
             same_place = old is not None and old["position"] == place
             values[keys[-1]] = {**value, "order": old["order"] if old and same_place else order}
@@ -198,7 +211,7 @@ class Log:
         after = Head(
             version=uuid4().hex,
             count=head.count + sum(key not in found for key in written),
-            next_position=min(position, MAX_POSITION),
+            next_position=position,
             next_order=order,
         )
         puts: list[Op] = [PutOp(self._place, key, values[key], index=False) for key in written]
@@ -209,8 +222,12 @@ class Log:
         return PutOp(self._head_place, "head", head.model_dump() if head.version else None, index=False)
 
 
-def _refuse_own_loop(store: BaseStore) -> None:
-    """An async-only store waits for its event loop: called on that loop's thread it would wait for ever."""
+def refuse_own_loop(store: BaseStore) -> None:
+    """An async-only store waits for its event loop: called on that loop's thread it would wait for ever.
+
+    Raises:
+        ConfigError: this is that thread.
+    """
     if not isinstance(store, AsyncBatchedBaseStore):
         return
     try:
@@ -244,7 +261,12 @@ def _to_record(item: Item) -> MemoryRecord:
     )
 
 
-def _with_derived_keys(records: Sequence[MemoryRecord]) -> list[MemoryRecord]:
+def _canonical(value: dict[str, Any]) -> str:
+    """Text that tells apart what Python holds equal: 1, 1.0 and true."""
+    return json.dumps(value, sort_keys=True)
+
+
+def _with_derived_keys(records: Iterable[MemoryRecord]) -> list[MemoryRecord]:
     """Records that have a position but no key get one from their content, so that writing them again is idempotent.
 
     The same content twice in one call is two records.
@@ -253,7 +275,7 @@ def _with_derived_keys(records: Sequence[MemoryRecord]) -> list[MemoryRecord]:
     named = []
     for record in records:
         if record.key is None and record.position is not None:
-            content = json.dumps(record.model_dump(mode="json"), sort_keys=True)
+            content = _canonical(record.model_dump(mode="json"))
             seen[content] = seen.get(content, -1) + 1
             digest = hashlib.sha256(f"{seen[content]}:{content}".encode()).hexdigest()[:_KEY]
             record = record.model_copy(update={"key": digest})

@@ -1,5 +1,6 @@
 """The facade: one log, any reader."""
 
+import json
 import time
 from collections.abc import Callable, Collection, Iterable
 from contextlib import AbstractContextManager, ExitStack
@@ -16,11 +17,11 @@ from pydantic import ValidationError
 from linmem_langgraph.errors import ConfigError, ReaderUnavailable
 from linmem_langgraph.filters import Filter, conditions
 from linmem_langgraph.jsonl import read_jsonl, write_jsonl
-from linmem_langgraph.log import Log
+from linmem_langgraph.log import Log, refuse_own_loop
 from linmem_langgraph.namespaces import Namespace
 from linmem_langgraph.readers import create_reader
 from linmem_langgraph.readers.base import Query, Reader
-from linmem_langgraph.records import ForgetReceipt, MemoryRecord, Reading, as_record
+from linmem_langgraph.records import ForgetReceipt, MemoryRecord, Reading, as_record, is_key
 from linmem_langgraph.updates import Updates
 
 Records = Iterable[MemoryRecord | str] | MemoryRecord | str
@@ -46,6 +47,7 @@ class Memory:
         self._guard: Callable[[], AbstractContextManager[Any]] | None = None
         self._after_forget: Callable[[], None] = lambda: None
         self._updates = Updates(reader)
+        self._closed = False
         self._closing = ExitStack()
         self._closing.callback(reader.close)
 
@@ -60,13 +62,15 @@ class Memory:
         Raises:
             ConfigError: the folder is not a memory or cannot be opened, or the reader or an option is unknown.
         """
-        from linmem_langgraph.folder import Folder
+        from linmem_langgraph.folder import Folder, resolved
 
-        folder = Folder(Path(path))
+        where = resolved(path)
+        chosen = create_reader(reader, where, options)
         with ExitStack() as undo:
-            undo.callback(folder.close)
-            memory = cls(create_reader(reader, folder.path, options), store=folder.store)
+            undo.callback(chosen.close)
+            folder = Folder(where)
             undo.pop_all()
+        memory = cls(chosen, store=folder.store)
         memory._guard, memory._after_forget = folder.lock, folder.scrub
         memory._closing.callback(folder.close)
         return memory
@@ -113,7 +117,7 @@ class Memory:
         """
         started = time.perf_counter()
         log = self._log(namespace)
-        asked = _query(query, limit, until, exclude, filter)
+        asked = as_query(query, limit, until, exclude, filter)
         if self.reader.waits_for_updates:
             self._updates.wait(namespace)
         reading = self.reader.read(log, asked)
@@ -126,7 +130,9 @@ class Memory:
     def forget(self, namespace: Namespace, keys: Iterable[str] | str | None = None) -> ForgetReceipt:
         """Forget records by key, or the whole namespace; not the namespaces below it.
 
-        Log and index are cleaned before this returns.
+        Log and index are cleaned before this returns. In a folder, no text, metadata or namespace of what was forgotten
+        is left in any file; keys and vectors may linger in Chroma's files until it compacts them, so choose keys that
+        say nothing (the ones made here are random or hashes).
 
         Raises:
             ReaderUnavailable: the log has forgotten, but the reader's index could not be reached and still holds
@@ -134,12 +140,14 @@ class Memory:
         """
         log = self._log(namespace)
         wanted = None if keys is None else [keys] if isinstance(keys, str) else list(dict.fromkeys(keys))
-        change = log.remove(wanted)
+        known = None if wanted is None else [key for key in wanted if is_key(key)]
+        self._updates.wait(namespace)
+        change = log.remove(known)
         gone = change.removed
         self._after_forget()
         self._updates.wait(namespace)
         try:
-            from_index = self.reader.forget(log, wanted, change)
+            from_index = self.reader.forget(log, known, change)
         except ReaderUnavailable as exc:
             raise ReaderUnavailable(
                 f"{len(gone)} record(s) of {namespace!r} are gone from the log, but the index could not be cleaned: "
@@ -176,8 +184,9 @@ class Memory:
 
     def rebuild(self, namespace: Namespace) -> None:
         """Drop what the reader derived for `namespace` and derive it anew from the log."""
+        log = self._log(namespace)
         self._updates.wait(namespace)
-        self.reader.rebuild(self._log(namespace))
+        self.reader.rebuild(log)
 
     def flush(self) -> None:
         """Wait until everything written has been indexed or primed.
@@ -185,10 +194,13 @@ class Memory:
         Raises:
             LinmemError: the first failure since the last flush; the log has the records, the next read tries again.
         """
+        self._refuse_to_wait_on_own_loop()
         self._updates.flush()
 
     def close(self) -> None:
         """Finish what is pending, then release the reader and, if it was opened here, the folder."""
+        self._refuse_to_wait_on_own_loop()
+        self._closed = True
         self._updates.close()
         self._closing.close()
 
@@ -233,7 +245,15 @@ class Memory:
         return self._store or _running_store()
 
     def _log(self, namespace: Namespace) -> Log:
-        return Log(self.store, namespace, guard=self._guard)
+        if self._closed:
+            raise ConfigError("this memory is closed: make or open another")
+        store = self.store
+        refuse_own_loop(store)
+        return Log(store, namespace, guard=self._guard)
+
+    def _refuse_to_wait_on_own_loop(self) -> None:
+        if self._store is not None and self._updates.pending:
+            refuse_own_loop(self._store)
 
 
 def _running_store() -> BaseStore:
@@ -249,16 +269,31 @@ def _running_store() -> BaseStore:
     return store
 
 
-def _query(
-    text: str, limit: int | None, until: int | None, exclude: Collection[int | str], filter: Filter | None
+def as_query(
+    text: str,
+    limit: int | None = None,
+    until: int | None = None,
+    exclude: Collection[int | str] = (),
+    filter: Filter | None = None,
 ) -> Query:
+    """The arguments of `Memory.read` as a query.
+
+    Raises:
+        ConfigError: one of them is invalid.
+    """
     conditions(filter)
     if not isinstance(text, str) or not text.strip():
         raise ConfigError(f"the query is {text!r}: give a question or a search text")
     try:
-        return Query(text=text, limit=limit, until=until, exclude=frozenset(exclude), filter=dict(filter or {}) or None)
+        json.dumps([text, filter], ensure_ascii=False, default=str).encode()
+    except UnicodeEncodeError as exc:
+        raise ConfigError("the query or the filter has a lone surrogate: decode it as UTF-8 first") from exc
+    seen = [exclude] if isinstance(exclude, str) else exclude
+    if not isinstance(seen, Collection):
+        raise ConfigError(f"exclude is {exclude!r}: give a collection of positions and keys")
+    try:
+        return Query(text=text, limit=limit, until=until, exclude=frozenset(seen), filter=dict(filter or {}) or None)
     except ValidationError as exc:
         problem = exc.errors()[0]
-        raise ConfigError(
-            f"read: {'.'.join(map(str, problem['loc']))} = {problem['input']!r}: {problem['msg']}"
-        ) from exc
+        place = ".".join(map(str, problem["loc"]))
+        raise ConfigError(f"read: {place} is {problem['input']!r}: {problem['msg']}") from exc

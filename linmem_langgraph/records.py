@@ -79,20 +79,32 @@ class MemoryRecord(BaseModel):
             raise ValueError(f"metadata must be JSON: {exc}") from None
         if len(encoded) > MAX_TEXT:
             raise ValueError(f"metadata takes {len(encoded):,} characters of JSON, at most {MAX_TEXT:,} fit")
-        if "\\u0000" in encoded:
-            raise ValueError("metadata has a NUL character: remove it, no store keeps it")
-        _check_characters(encoded)
-        for value in _leaves(self.metadata):
-            if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        for value in _parts(self.metadata):
+            if isinstance(value, str):
+                try:
+                    _check_characters(value)
+                except ValueError as exc:
+                    raise ValueError(f"metadata has a {exc}") from None
+            elif isinstance(value, int) and not -(2**63) <= value < 2**63:
                 raise ValueError(f"metadata has the integer {value}, which does not fit 64 bits: store it as text")
         return self
 
 
-def _leaves(value: Any) -> list[Any]:
+def is_key(key: object) -> bool:
+    """Whether a record could have this key."""
+    try:
+        _check_characters(key if isinstance(key, str) and key else "\x00")
+    except ValueError:
+        return False
+    return True
+
+
+def _parts(value: Any) -> list[Any]:
+    """The names and plain values in a JSON value."""
     if isinstance(value, dict):
-        return [leaf for child in value.values() for leaf in _leaves(child)]
+        return [*value, *(part for child in value.values() for part in _parts(child))]
     if isinstance(value, list):
-        return [leaf for child in value for leaf in _leaves(child)]
+        return [part for child in value for part in _parts(child)]
     return [value]
 
 

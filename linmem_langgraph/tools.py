@@ -7,8 +7,8 @@ from langchain_core.tools import BaseTool, StructuredTool, ToolException
 from langgraph.prebuilt import ToolRuntime
 from pydantic import Field
 
-from linmem_langgraph.errors import ConfigError, LinmemError, NamespaceError, ReaderUnavailable
-from linmem_langgraph.memory import Memory
+from linmem_langgraph.errors import ConfigError, ReaderUnavailable
+from linmem_langgraph.memory import Memory, as_query
 from linmem_langgraph.namespaces import Namespace, NamespaceTemplate
 from linmem_langgraph.records import MemoryRecord, Reading
 
@@ -37,6 +37,9 @@ def create_search_memory_tool(
     show_ids: bool = False,
 ) -> BaseTool:
     """A tool that reads memory.
+
+    What the model can mend (an empty query, a bad filter) and a reader that is down are errors it reads; what only the
+    developer can mend is raised.
 
     The model sees the reading's text; the message's artifact is the reading as plain dicts and lists, with its
     namespace and `until`. What the state of the running graph names as shown is left out: the records of `seen_keys`,
@@ -68,12 +71,16 @@ def create_search_memory_tool(
         where = _namespace(template, runtime)
         seen = _seen(runtime)
         try:
+            as_query(query, limit, filter=filter)
+        except ConfigError as exc:
+            raise ToolException(str(exc)) from exc
+        try:
             if offset:
                 skipped = memory.read(where, query, limit=offset, until=until, exclude=seen, filter=filter)
                 seen |= {str(hit.record.key) for hit in skipped.records}
             reading = memory.read(where, query, limit=limit, until=until, exclude=seen, filter=filter)
-        except LinmemError as exc:
-            raise _for_model(exc) from exc
+        except ReaderUnavailable as exc:
+            raise ToolException(f"memory is unavailable: {exc}") from exc
         ids = ", ".join(f"[{hit.record.position}] {hit.record.key}" for hit in reading.records)
         text = f"{reading.text}\nids: {ids}" if show_ids and ids else reading.text
         return text, _artifact(reading, where, until)
@@ -124,8 +131,8 @@ def create_manage_memory_tool(
         where = _namespace(template, runtime)
         try:
             done = _manage(memory, where, content, action, id)
-        except LinmemError as exc:
-            raise _for_model(exc) from exc
+        except ReaderUnavailable as exc:
+            raise ToolException(f"memory is unavailable: {exc}") from exc
         return f"{done['action']} memory {done['id']}", {**done, "namespace": list(where)}
 
     return StructuredTool.from_function(
@@ -162,13 +169,6 @@ def _content(content: str | None, action: str) -> MemoryRecord:
         return MemoryRecord(text=content)
     except ValueError as exc:
         raise ToolException(f"that content cannot be remembered: {exc}") from exc
-
-
-def _for_model(exc: LinmemError) -> Exception:
-    """What the model should read as a tool error; a missing namespace is the developer's, and stays an exception."""
-    if isinstance(exc, ReaderUnavailable):
-        return ToolException(f"memory is unavailable: {exc}")
-    return exc if isinstance(exc, NamespaceError) else ToolException(str(exc))
 
 
 def _seen(runtime: ToolRuntime[Any, Any] | None) -> frozenset[int | str]:

@@ -4,7 +4,7 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 from threading import Condition
 
-from linmem_langgraph.log import Change, Log
+from linmem_langgraph.log import Change, Log, joined
 from linmem_langgraph.namespaces import Namespace
 from linmem_langgraph.readers.base import Reader
 
@@ -33,6 +33,12 @@ class Updates:
             if self._executor is None:
                 self._executor = ThreadPoolExecutor(self._workers, thread_name_prefix="linmem-updates")
             self._executor.submit(self._work, log.namespace)
+
+    @property
+    def pending(self) -> bool:
+        """Whether anything is left to do."""
+        with self._state:
+            return bool(self._busy)
 
     def wait(self, namespace: Namespace) -> None:
         """Until nothing is pending for `namespace`."""
@@ -75,12 +81,11 @@ class Updates:
 
 
 def _coalesced(batch: list[tuple[Log, Change]]) -> list[tuple[Log, Change]]:
-    merged = batch[:1]
-    for log, change in batch[1:]:
-        last_log, last = merged[-1]
-        together = last.then(change)
-        if together is None:
-            merged.append((log, change))
+    """Runs of changes that follow each other, each as one."""
+    runs: list[list[tuple[Log, Change]]] = []
+    for log, change in batch:
+        if runs and runs[-1][-1][1].version == change.base:
+            runs[-1].append((log, change))
         else:
-            merged[-1] = (last_log, together)
-    return merged
+            runs.append([(log, change)])
+    return [(run[0][0], joined([change for _, change in run])) for run in runs]

@@ -1,14 +1,26 @@
-"""Chroma clients: one for each folder and process, reopened when the folder was deleted."""
+"""Chroma clients: one for each folder and process, reopened when the folder was deleted or changed by another process.
 
+An embedded client of Chroma does not see what another process writes to its folder. So processes take turns with a lock
+file, and whoever has changed something leaves a new stamp; a client that finds a stamp it does not know is opened anew.
+"""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from threading import RLock
 from typing import TYPE_CHECKING, ClassVar, Protocol, cast
+from uuid import uuid4
+
+from filelock import FileLock
 
 from linmem_langgraph.errors import ConfigError, ReaderUnavailable
 
 if TYPE_CHECKING:
     from chromadb.api import ClientAPI
     from chromadb.api.client import Client
+
+
+_STAMP = "linmem.stamp"
 
 
 class ClientSource(Protocol):
@@ -19,6 +31,10 @@ class ClientSource(Protocol):
 
     def client(self) -> "ClientAPI":
         """The client to use now; another object than before if what it held is gone."""
+        ...
+
+    def changing(self) -> AbstractContextManager[None]:
+        """Hold this to change anything: one thread of one process at a time, with an up-to-date client."""
         ...
 
     def close(self) -> None:
@@ -39,6 +55,10 @@ class GivenClient:
         """The client that was given."""
         return self._client
 
+    def changing(self) -> AbstractContextManager[None]:
+        """Nothing: a server orders its clients' changes."""
+        return nullcontext()
+
     def close(self) -> None:
         """Nothing: the client belongs to the caller."""
 
@@ -54,7 +74,9 @@ class FolderClient:
         self._path = path
         self._users = 0
         self._client: Client | None = None
-        self._file: tuple[int, int] | None = None
+        self._seen: tuple[object, ...] = ()
+        self._turn = RLock()
+        self._processes = FileLock(path / "linmem.lock")
 
     @classmethod
     def open(cls, path: Path) -> "FolderClient":
@@ -66,15 +88,50 @@ class FolderClient:
             return shared
 
     def client(self) -> "ClientAPI":
-        """The client, made at first use and made anew when the folder was deleted or replaced."""
-        client, file = self._client, _identity(self._path)
-        if client is not None and file is not None and file == self._file:
+        """The client, made at first use, and made anew when the folder is not as this client left or found it."""
+        client = self._client
+        if client is not None and self._state() == self._seen:
             return client
         with self._lock:
-            if self._client is None or _identity(self._path) != self._file or self._file is None:
+            if self._client is None or self._state() != self._seen:
                 self._reopen()
             assert self._client is not None
             return self._client
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """Hold this to change the folder: one thread of one process at a time."""
+        with self._turn, self._file_lock():
+            self.client()
+            try:
+                yield
+            finally:
+                # Also after a failure: what was changed until then is changed.
+                self._stamp()
+
+    def _file_lock(self) -> AbstractContextManager[object]:
+        try:
+            self._path.mkdir(parents=True, exist_ok=True)
+            return self._processes.acquire(poll_interval=0.002)
+        except OSError as exc:
+            raise self._cannot_open(exc) from exc
+
+    def _stamp(self) -> None:
+        with self._lock, suppress(OSError):
+            (self._path / _STAMP).write_text(uuid4().hex)
+            self._seen = self._state()
+
+    def _state(self) -> tuple[object, ...]:
+        """What changes when somebody else replaces the folder or changes what is in it."""
+        try:
+            database = (self._path / "chroma.sqlite3").stat()
+        except OSError:
+            return ()
+        try:
+            stamp = (self._path / _STAMP).read_text()
+        except OSError:
+            stamp = ""
+        return database.st_dev, database.st_ino, stamp
 
     def close(self) -> None:
         """Release the client when nobody else in the process uses it."""
@@ -101,20 +158,15 @@ class FolderClient:
                 "or hand it over: ChromaReader(client=...)"
             ) from exc
         except Exception as exc:
-            raise ReaderUnavailable(
-                f"Chroma cannot open {self._path}: {exc}. Check that the folder is writable; it is derived from the "
-                "log and may be deleted"
-            ) from exc
-        self._client, self._file = cast("Client", client), _identity(self._path)
-        if self._file is None:
+            raise self._cannot_open(exc) from exc
+        self._client, self._seen = cast("Client", client), self._state()
+        if not self._seen:
             raise ReaderUnavailable(
                 f"{self._path} was deleted while another Chroma client of this process held it: close that client"
             )
 
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    try:
-        stat = (path / "chroma.sqlite3").stat()
-    except OSError:
-        return None
-    return stat.st_dev, stat.st_ino
+    def _cannot_open(self, exc: Exception) -> ReaderUnavailable:
+        return ReaderUnavailable(
+            f"Chroma cannot open {self._path}: {exc}. Check that the folder is writable; it is derived from the log "
+            "and may be deleted"
+        )

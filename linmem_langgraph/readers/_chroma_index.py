@@ -8,7 +8,7 @@ mended by comparing digests.
 import hashlib
 import json
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from threading import RLock
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -17,6 +17,7 @@ import numpy as np
 from linmem_langgraph.errors import ConfigError
 from linmem_langgraph.log import Change, Log
 from linmem_langgraph.namespaces import Namespace
+from linmem_langgraph.readers._chroma_client import ClientSource
 from linmem_langgraph.readers._embedder import Embedder
 from linmem_langgraph.records import MemoryRecord
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from chromadb import Collection as ChromaCollection
     from chromadb.api import ClientAPI
     from chromadb.api.collection_configuration import CreateCollectionConfiguration
-    from chromadb.api.types import Where
 
 _BATCH = 1_000
 
@@ -43,8 +43,9 @@ class ChromaIndex:
         ConfigError: the collection was made by another embedding.
     """
 
-    def __init__(self, client: "ClientAPI", namespace: Namespace, embedder: Embedder, hnsw: dict[str, Any]) -> None:
-        self._client = client
+    def __init__(self, source: ClientSource, namespace: Namespace, embedder: Embedder, hnsw: dict[str, Any]) -> None:
+        self._source = source
+        self._client: ClientAPI | None = None
         self._namespace = namespace
         self._name = collection_name(namespace)
         self._embedder = embedder
@@ -53,19 +54,23 @@ class ChromaIndex:
         self._version: str | None = None
         self._lock = RLock()
 
+    def is_outdated(self) -> bool:
+        """Whether its client was replaced since it was last used."""
+        return self._client is not self._source.client()
+
     def current(self, log: Log) -> "ChromaCollection | None":
         """The collection, brought up to date with the log; None for an empty log."""
-        version = log.head().version
+        version, collection = log.head().version, self._collection
         if not version:
             return None
-        if self._collection is None or self._version != version:
-            with self._lock:
-                self._follow(log)
-        return self._collection
+        if collection is not None and self._version == version and not self.is_outdated():
+            return collection
+        with self._alone():
+            return self._follow(log)
 
     def update(self, log: Log, change: Change) -> None:
         """Apply a change; if the collection is not at its base, compare with the whole log instead."""
-        with self._lock:
+        with self._alone():
             collection = self._open()
             if self._version != change.base:
                 self._follow(log)
@@ -83,13 +88,13 @@ class ChromaIndex:
 
     def forget(self, log: Log, keys: Collection[str] | None, change: Change) -> int:
         """Remove entries; how many there were."""
-        with self._lock:
+        with self._alone():
             collection = self._held()
             if collection is None:
                 return 0
             if keys is None:
                 count = int(collection.count())
-                self.drop()
+                self._drop()
                 return count
             held = [
                 key for batch in _batches(sorted(keys)) for key in collection.get(ids=list(batch), include=[])["ids"]
@@ -99,40 +104,34 @@ class ChromaIndex:
                 self._set_version(collection, change.version)
             return len(held)
 
-    def drop(self) -> None:
-        """Delete the collection."""
+    @contextmanager
+    def exclusively(self) -> Iterator[None]:
+        """While this is held, nobody else changes the collection; what is known of it is looked up anew."""
+        with self._alone():
+            self._collection = self._version = None
+            yield
+
+    def rebuild(self, log: Log) -> None:
+        """Make the collection anew."""
+        with self._alone():
+            self._drop()
+            self.current(log)
+
+    def _drop(self) -> None:
         from chromadb.errors import NotFoundError
 
-        with self._lock:
-            with suppress(NotFoundError):
-                self._client.delete_collection(self._name)
-            self._collection = self._version = None
+        with suppress(NotFoundError):
+            self._source.client().delete_collection(self._name)
+        self._collection = self._version = None
 
-    def keys_at(self, positions: Sequence[int]) -> list[str]:
-        """The keys of all entries at those positions."""
-        assert self._collection is not None
-        found = self._collection.get(where=cast("Where", {"position": {"$in": list(positions)}}), include=[])
-        return list(found["ids"])
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        with self._lock, self._source.changing():
+            yield
 
-    def query(self, vector: np.ndarray, where: dict[str, Any] | None, first: int) -> Iterator[list[tuple[str, float]]]:
-        """The `first` best keys with their cosine similarities, then four times as many, until there are no more."""
-        assert self._collection is not None
-        wanted = first
-        while True:
-            found = self._collection.query(
-                query_embeddings=[vector], n_results=wanted, where=where, include=["distances"]
-            )
-            distances = (found["distances"] or [[]])[0]
-            hits = [(key, 1.0 - float(distance)) for key, distance in zip(found["ids"][0], distances, strict=True)]
-            if hits:
-                yield hits
-            if len(hits) < wanted:
-                return
-            wanted *= 4
-
-    def check_dimension(self, vector: np.ndarray) -> None:
+    def check_dimension(self, collection: "ChromaCollection", vector: np.ndarray) -> None:
         """Refuse a vector of another length than the collection's."""
-        made_with = (self._collection.metadata or {}).get("dimension") if self._collection else None
+        made_with = (collection.metadata or {}).get("dimension")
         if made_with not in (None, 0, len(vector)):
             raise ConfigError(
                 f"the index of {self._namespace!r} holds vectors of {made_with} dimensions, {self._embedder.name} "
@@ -143,17 +142,20 @@ class ChromaIndex:
         """The collection if there is one, whoever made it."""
         from chromadb.errors import NotFoundError
 
+        client = self._source.client()
+        if client is not self._client:
+            self._client, self._collection, self._version = client, None, None
         with suppress(NotFoundError):
-            return self._collection or self._client.get_collection(self._name, embedding_function=None)
+            return self._collection or client.get_collection(self._name, embedding_function=None)
         return None
 
     def _open(self) -> "ChromaCollection":
         """The collection, made if there is none."""
-        if self._collection is not None:
-            return self._collection
         collection = self._held()
+        if collection is not None and collection is self._collection:
+            return collection
         if collection is None:
-            collection = self._client.create_collection(
+            collection = self._source.client().create_collection(
                 self._name,
                 embedding_function=None,
                 configuration=cast("CreateCollectionConfiguration", {"hnsw": {"space": "cosine", **self._hnsw}}),
@@ -172,14 +174,14 @@ class ChromaIndex:
     def _mend(self) -> str:
         return f"call memory.rebuild({self._namespace!r}), or use the embedding it was built with"
 
-    def _follow(self, log: Log) -> None:
+    def _follow(self, log: Log) -> "ChromaCollection":
         """Bring the collection to the log's version: by looking, if another process has; else by comparing all."""
         collection, head = self._open(), log.head()
         if self._version == head.version:
-            return
+            return collection
         if self._holds(head.version) and collection.count() == head.count:
             self._version = head.version
-            return
+            return collection
         records = log.records()
         entries = collection.get(include=["metadatas"])
         metadatas = entries["metadatas"] or []
@@ -187,10 +189,11 @@ class ChromaIndex:
         _delete(collection, sorted(held.keys() - {str(record.key) for record in records}))
         self._upsert(collection, [record for record in records if held.get(str(record.key)) != _digest(record)])
         self._set_version(collection, head.version)
+        return collection
 
     def _holds(self, version: str) -> bool:
         """Whether the change that made `version` was applied: its last entry is stamped with it, or the metadata is."""
-        collection = self._client.get_collection(self._name, embedding_function=None)
+        collection = self._source.client().get_collection(self._name, embedding_function=None)
         if (collection.metadata or {}).get("version") == version:
             return True
         return bool(collection.get(where={"version": version}, limit=1, include=[])["ids"])
@@ -200,7 +203,7 @@ class ChromaIndex:
     ) -> None:
         for batch in _batches(records):
             vectors = self._embedder.documents([record.text for record in batch])
-            self.check_dimension(vectors[0])
+            self.check_dimension(collection, vectors[0])
             if not (collection.metadata or {}).get("dimension"):
                 collection.modify(metadata=self._metadata(self._version or "", len(vectors[0])))
             metadatas: list[Any] = [entry_metadata(record) for record in batch]
@@ -214,7 +217,6 @@ class ChromaIndex:
 
     def _metadata(self, version: str, dimension: int) -> dict[str, Any]:
         return {
-            "namespace": json.dumps(self._namespace),
             "embedding": self._embedder.name,
             "dimension": dimension,
             "version": version,
@@ -222,9 +224,16 @@ class ChromaIndex:
 
 
 def entry_metadata(record: MemoryRecord) -> dict[str, Any]:
-    """What the index keeps of a record beside its vector; texts and truth values of the metadata, for filters."""
-    filterable = {f"meta.{name}": value for name, value in record.metadata.items() if isinstance(value, (str, bool))}
-    return {"position": record.position, "kind": record.kind, "digest": _digest(record), **filterable}
+    """What the index keeps of a record beside its vector: its position, kind, digest, and its metadata's texts and
+    truth values as hashes, so that filters on them are fast and nothing readable is left behind by a `forget`."""
+    filterable = [hashed(name, value) for name, value in record.metadata.items() if isinstance(value, (str, bool))]
+    return {"position": record.position, "kind": record.kind, "digest": _digest(record), **dict(filterable)}
+
+
+def hashed(name: str, value: str | bool) -> tuple[str, str]:
+    """The name and value under which the index keeps an entry of a record's metadata."""
+    digests = [hashlib.sha256(json.dumps(part).encode()).hexdigest()[:16] for part in (name, [name, value])]
+    return f"meta.{digests[0]}", digests[1]
 
 
 def _digest(record: MemoryRecord) -> str:

@@ -48,7 +48,12 @@ class Embedder:
                 self._given = DefaultEmbeddingFunction()
             # A Chroma embedding function is called for documents, and may have a way of its own for queries.
             embed = getattr(self._given, method, self._given)
-            return [np.asarray(vector, dtype=np.float32) for vector in _rows(embed(texts))]
+            vectors = [np.asarray(vector, dtype=np.float32) for vector in _rows(embed(texts))]
+            wanted = len(texts) if isinstance(texts, list) else 1
+            if len(vectors) != wanted or len({vector.shape for vector in vectors}) != 1 or vectors[0].ndim != 1:
+                shapes = [vector.shape for vector in vectors[:3]]
+                raise ValueError(f"it gave {len(vectors)} vectors of shapes {shapes} for {wanted} texts")
+            return vectors
         except Exception as exc:
             raise ReaderUnavailable(
                 _DEFAULT_HELP if self._is_default else f"embedding {self.name} failed: {exc}"

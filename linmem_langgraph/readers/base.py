@@ -25,7 +25,7 @@ class Query(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     text: str
-    limit: int | None = Field(default=None, ge=1)
+    limit: int | None = Field(default=None, ge=1, le=1_000_000)
     until: int | None = None
     exclude: frozenset[int | str] = frozenset()
     filter: dict[str, Any] | None = None

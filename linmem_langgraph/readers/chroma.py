@@ -6,18 +6,21 @@ from tempfile import TemporaryDirectory
 from threading import Lock
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
+import numpy as np
+
 from linmem_langgraph import transcript
 from linmem_langgraph.errors import ConfigError, LinmemError, ReaderUnavailable
-from linmem_langgraph.filters import conditions
 from linmem_langgraph.log import Change, Log
 from linmem_langgraph.namespaces import Namespace
 from linmem_langgraph.readers._chroma_client import ClientSource, FolderClient, GivenClient
 from linmem_langgraph.readers._chroma_index import ChromaIndex
+from linmem_langgraph.readers._chroma_search import keys_at, nearest, where_of
 from linmem_langgraph.readers._embedder import Embedder
 from linmem_langgraph.readers.base import Query, Reader
 from linmem_langgraph.records import MemoryRecord, Reading, ScoredRecord
 
 if TYPE_CHECKING:
+    from chromadb import Collection as ChromaCollection
     from chromadb.api import ClientAPI
 
 T = TypeVar("T")
@@ -64,8 +67,10 @@ class ChromaReader(Reader):
             raise ConfigError("give ChromaReader a path or a client, not both")
         if by not in ("record", "position"):
             raise ConfigError(f"by is {by!r}: choose 'record' or 'position'")
-        if limit < 1 or neighbours < 0:
-            raise ConfigError(f"limit is {limit} and neighbours {neighbours}: give at least 1 and 0")
+        if not isinstance(limit, int) or not isinstance(neighbours, int) or limit < 1 or neighbours < 0:
+            raise ConfigError(f"limit is {limit!r} and neighbours {neighbours!r}: give integers of at least 1 and 0")
+        if not isinstance(threshold, float | int | None):
+            raise ConfigError(f"threshold is {threshold!r}: give a cosine similarity, such as 0.5, or None")
         self._embedder = Embedder(embeddings)
         self._by, self._limit, self._neighbours, self._threshold = by, limit, neighbours, threshold
         self._hnsw = hnsw or {}
@@ -73,8 +78,9 @@ class ChromaReader(Reader):
         self._source: ClientSource = (
             GivenClient(client) if client is not None else FolderClient.open(Path(path or self._temporary.name))  # type: ignore[union-attr]
         )
-        self._indexes: dict[Namespace, tuple[ClientAPI, ChromaIndex]] = {}
+        self._indexes: dict[Namespace, ChromaIndex] = {}
         self._lock = Lock()
+        self._closed = False
 
     def read(self, log: Log, query: Query) -> Reading:
         """The nearest records, in log order; the best first in `records`."""
@@ -90,102 +96,114 @@ class ChromaReader(Reader):
 
     def rebuild(self, log: Log) -> None:
         """Embed everything anew."""
-
-        def again() -> None:
-            self._index(log).drop()
-            self._index(log).current(log)
-
-        self._reaching(again, log)
+        self._reaching(lambda: self._index(log).rebuild(log), log)
 
     def close(self) -> None:
         """Release the client, unless it was given."""
-        self._source.close()
+        if not self._closed:
+            self._closed = True
+            self._source.close()
         if self._temporary is not None:
             self._temporary.cleanup()
 
     def _read(self, log: Log, query: Query) -> Reading:
         index = self._index(log)
-        if index.current(log) is None:
+        collection = index.current(log)
+        if collection is None:
             return Reading(text=NOTHING, reader=self.name)
-        scored, in_order = self._nearest(index, log, query)
+        vector = self._embedder.query(query.text)
+        index.check_dimension(collection, vector)
+        scored, in_order = self._nearest(collection, vector, log, query)
         if self._by == "position":
-            scored, in_order = self._widened(index, log, query, scored)
+            scored, in_order = self._widened(collection, log, query, scored)
         return Reading(
             text=transcript.render(in_order).rstrip("\n") or NOTHING, records=tuple(scored), reader=self.name
         )
 
-    def _nearest(self, index: ChromaIndex, log: Log, query: Query) -> tuple[list[ScoredRecord], list[MemoryRecord]]:
+    def _nearest(
+        self, collection: "ChromaCollection", vector: np.ndarray, log: Log, query: Query
+    ) -> tuple[list[ScoredRecord], list[MemoryRecord]]:
         """The best, first to last and in log order: `limit` records, or as many as it takes for `limit` positions."""
-        vector = self._embedder.query(query.text)
-        index.check_dimension(vector)
         limit, kept, found = query.limit or self._limit, list[ScoredRecord](), list[MemoryRecord]()
-        for hits in index.query(vector, _where(query), limit if self._by == "record" else 4 * limit):
+        # One more than needed: whoever ties with the last one kept must be seen, or the index would choose among them.
+        for hits in nearest(collection, vector, where_of(query), 1 + (limit if self._by == "record" else 4 * limit)):
             found = log.get([key for key, _ in hits])
-            admitted = {record.key: record for record in found if query.admits(record)}
-            kept, groups = [], set[int | str | None]()
-            for key, score in hits:
-                if key in admitted and len(groups) < limit and (self._threshold is None or score >= self._threshold):
-                    kept.append(ScoredRecord(record=admitted[key], score=score))
-                    groups.add(key if self._by == "record" else admitted[key].position)
-            if len(groups) == limit or (self._threshold is not None and hits[-1][1] < self._threshold):
+            scores = dict(hits)
+            admitted = [record for record in found if query.admits(record) and self._near(scores[str(record.key)])]
+            kept, full = self._best(admitted, scores, limit)
+            worst = kept[-1].score if kept else None
+            if not self._near(hits[-1][1]) or (full and worst is not None and worst > hits[-1][1]):
                 break
         keys = {hit.record.key for hit in kept}
         return kept, [record for record in found if record.key in keys]
 
+    def _near(self, score: float) -> bool:
+        return self._threshold is None or score >= self._threshold
+
+    def _best(
+        self, records: list[MemoryRecord], scores: dict[str, float], limit: int
+    ) -> tuple[list[ScoredRecord], bool]:
+        """Best first, of equal ones the earlier, until there are `limit` records or positions; whether there are."""
+        kept, groups = list[ScoredRecord](), set[int | str | None]()
+        for record in sorted(records, key=lambda record: -scores[str(record.key)]):
+            # The log's records are valid; validating them again would cost as much as finding them.
+            kept.append(ScoredRecord.model_construct(record=record, score=scores[str(record.key)]))
+            groups.add(record.key if self._by == "record" else record.position)
+            if len(groups) == limit:
+                return kept, True
+        return kept, False
+
     def _widened(
-        self, index: ChromaIndex, log: Log, query: Query, nearest: list[ScoredRecord]
+        self, collection: "ChromaCollection", log: Log, query: Query, best: list[ScoredRecord]
     ) -> tuple[list[ScoredRecord], list[MemoryRecord]]:
         """All records of the positions found, each with its position's score, then those of their neighbours."""
         scores: dict[int, float | None] = {}
-        for hit in nearest:
+        for hit in best:
             scores.setdefault(hit.record.position or 0, hit.score)
         reach = range(-self._neighbours, self._neighbours + 1)
         around = sorted({position + step for position in scores for step in reach} - scores.keys())
         ranks = {position: rank for rank, position in enumerate([*scores, *around])}
         if not ranks:
             return [], []
-        records = [record for record in log.get(index.keys_at(list(ranks))) if query.admits(record)]
+        records = [record for record in log.get(keys_at(collection, list(ranks))) if query.admits(record)]
         ordered = sorted(records, key=lambda record: ranks[record.position or 0])
         return [ScoredRecord(record=record, score=scores.get(record.position or 0)) for record in ordered], records
 
     def _index(self, log: Log) -> ChromaIndex:
-        client = self._source.client()
         with self._lock:
-            held = self._indexes.get(log.namespace)
-            if held is None or held[0] is not client:
-                held = client, ChromaIndex(client, log.namespace, self._embedder, self._hnsw)
-                self._indexes[log.namespace] = held
-            return held[1]
+            if log.namespace not in self._indexes:
+                self._indexes[log.namespace] = ChromaIndex(self._source, log.namespace, self._embedder, self._hnsw)
+            return self._indexes[log.namespace]
 
     def _reaching(self, act: Callable[[], T], log: Log) -> T:
-        """`act`, once more if the collection vanished under it; what Chroma raises becomes `ReaderUnavailable`."""
-        import httpx
-        from chromadb.errors import ChromaError, NotFoundError
+        """`act`; once more, alone, if its collection or client was replaced meanwhile.
 
+        What Chroma raises becomes `ReaderUnavailable`.
+        """
         try:
-            try:
-                return act()
-            except NotFoundError:
-                with self._lock:
-                    self._indexes.pop(log.namespace, None)
+            return act()
+        except LinmemError:
+            raise
+        except Exception as exc:
+            if not self._was_replaced(log, exc):
+                raise self._unavailable(exc) from exc
+        try:
+            with self._index(log).exclusively():
                 return act()
         except LinmemError:
             raise
-        except (ChromaError, httpx.HTTPError, OSError) as exc:
-            raise ReaderUnavailable(
-                f"Chroma at {self._source.place} does not answer ({type(exc).__name__}: {exc}). Start a server with: "
-                "chroma run --host HOST --port PORT; an embedded folder is derived from the log and may be deleted"
-            ) from exc
+        except Exception as exc:
+            raise self._unavailable(exc) from exc
 
+    def _was_replaced(self, log: Log, exc: Exception) -> bool:
+        from chromadb.errors import InternalError, NotFoundError
 
-def _where(query: Query) -> dict[str, Any] | None:
-    """What Chroma can decide of the query's bounds: never too strict; `Query.admits` decides exactly."""
-    clauses: list[dict[str, Any]] = []
-    if query.until is not None:
-        clauses.append({"position": {"$lte": query.until}})
-    if seen := sorted(item for item in query.exclude if isinstance(item, int)):
-        clauses.append({"position": {"$nin": seen}})
-    for name, operator, value in conditions(query.filter):
-        if operator == "$eq" and name not in ("key", "position", "created_at") and isinstance(value, (str, bool)):
-            clauses.append({name if name == "kind" else f"meta.{name}": {"$eq": value}})
-    return {"$and": clauses} if len(clauses) > 1 else clauses[0] if clauses else None
+        # A client that was closed, or whose files another process is changing, raises an internal error.
+        return isinstance(exc, (NotFoundError, InternalError)) or self._index(log).is_outdated()
+
+    def _unavailable(self, exc: Exception) -> ReaderUnavailable:
+        # Chroma's clients raise whatever they meet: their own errors, httpx's, JSON's, a bare Exception.
+        return ReaderUnavailable(
+            f"Chroma at {self._source.place} does not answer ({type(exc).__name__}: {exc}). Start a server with: "
+            "chroma run --host HOST --port PORT; an embedded folder is derived from the log and may be deleted"
+        )
