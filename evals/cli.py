@@ -150,5 +150,5 @@ def main() -> None:
     try:
         app()
     except LinmemError as exc:
-        Console(stderr=True).print(f"[red]error:[/red] {exc}", highlight=False, markup=True)
+        print(f"error: {' '.join(str(exc).split())}", file=sys.stderr)
         raise SystemExit(2) from exc

@@ -2,11 +2,15 @@
 
 import hashlib
 import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field
+from filelock import FileLock, Timeout
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from evals.benchmarks.checked import parse
 from graphs.prompts import PROMPTS, Prompts, load_prompts
@@ -36,10 +40,23 @@ class ReaderConfig(Part):
 
 
 class ModelConfig(Part):
-    """A chat model: `provider:model`, or "offline:extractive", and its own options, such as `base_url`."""
+    """A chat model: `provider:model`, or "offline:extractive", and its own options, such as `base_url`.
+
+    Options are saved with the run and shown in its report: keys come from the environment.
+    """
 
     model: str = "offline:extractive"
     options: dict[str, Any] = {}
+
+    @field_validator("options")
+    @classmethod
+    def _no_secrets(cls, options: dict[str, Any]) -> dict[str, Any]:
+        for name in options:
+            if re.search(r"key|token$|secret|password", name):
+                raise ValueError(
+                    f"{name!r} would be saved with the run: set the provider's environment variable instead"
+                )
+        return options
 
 
 class JudgeConfig(Part):
@@ -106,14 +123,43 @@ def load_config(path: Path, changes: dict[str, str] | None = None) -> RunConfig:
             place = place.setdefault(parent, {})
             if not isinstance(place, dict):
                 raise ConfigError(f"--set {name}: {parent!r} is not a group of keys")
-        place[last] = yaml.safe_load(value)
-    return parse(RunConfig, found, str(path))
+        try:
+            place[last] = yaml.safe_load(value)
+        except yaml.YAMLError as exc:
+            raise ConfigError(f"--set {name}={value}: the value is not YAML: {exc}") from exc
+    config = parse(RunConfig, found, str(path))
+    data = config.benchmark.data and config.benchmark.data.resolve()
+    benchmark = config.benchmark.model_copy(update={"data": data})
+    return config.model_copy(update={"benchmark": benchmark, "prompts": config.prompts and config.prompts.resolve()})
 
 
 def config_hash(config: RunConfig, arm: str, fingerprint: str) -> str:
     """What a prediction depends on, in 16 hexadecimal digits: judge, controls, name and concurrency are left out."""
-    settings = config.model_dump(
-        mode="json", include={"controller", "protocol", "max_rounds", "ranking", *(["reader"] if arm == "main" else [])}
-    )
+    of_main = {"reader", "ranking"} if arm == "main" else set()
+    settings = config.model_dump(mode="json", include={"controller", "protocol", "max_rounds"} | of_main)
     settings |= {"arm": arm, "benchmark": fingerprint, "prompts": config.wording().model_dump()}
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def save_config(config: RunConfig, out: Path) -> None:
+    """Write the set-up as it was resolved to `out/config.yaml`."""
+    resolved = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+    (out / "config.yaml").write_text(resolved, encoding="utf-8")
+
+
+@contextmanager
+def only_writer(out: Path) -> Iterator[None]:
+    """Hold a run's folder, made if it is not there.
+
+    Raises:
+        ConfigError: the folder cannot be written to, or another process holds it.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(out / ".lock", timeout=0).acquire()
+    except Timeout:
+        raise ConfigError(f"another process is writing to {out}: wait for it, or choose another --out") from None
+    except OSError as exc:
+        raise ConfigError(f"cannot write to {out}: {exc.strerror}; choose another --out") from exc
+    with lock:
+        yield

@@ -61,8 +61,10 @@ def _shown(share: float) -> Shown:
     return "all" if share == 1 else "part" if share else "none"
 
 
-def _accuracy(summary: Summary, names: Mapping[str, str]) -> Drawing:
-    rows = [(names[arm.arm], arm.accuracy) for arm in summary.arms]
+def _accuracy(summary: Summary, names: Mapping[str, str]) -> Drawing | None:
+    rows = [(names[arm.arm], arm.accuracy) for arm in summary.arms if arm.accuracy.n]
+    if not rows:
+        return None
 
     def draw(axes: "Axes") -> None:
         _percent_axis(axes, [name for name, _ in rows])

@@ -1,7 +1,9 @@
 """judge: grade predictions, by words or by a chat model. A run can be judged again without being run again."""
 
 import hashlib
+import json
 import re
+import unicodedata
 import warnings
 from collections import Counter
 from collections.abc import Callable
@@ -13,9 +15,9 @@ from typing import Literal
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import HumanMessage, SystemMessage
 
-from evals.config import JudgeConfig, RunConfig
+from evals.config import JudgeConfig, ModelConfig, RunConfig, only_writer, save_config
 from evals.rows import Grade, Prediction, RowFile
-from graphs.models import chat_model
+from graphs.models import EXTRACTIVE, chat_model
 from linmem_langgraph.errors import ConfigError
 
 Progress = Callable[[int, int], None]
@@ -25,13 +27,13 @@ Parse = Literal["strict", "official"]
 MAX_ANSWER = 1_000
 """Characters of an answer that a judge sees: an answer that recites the memory gains nothing by it."""
 
-_WORD = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)*")
+_WORD = re.compile(r"\d+(?:\.\d+)+|[^\W_]+(?:'[^\W_]+)*")
 _ARTICLES = {"a", "an", "the"}
 _ABSTAINS = re.compile(
-    r"\b(not in (the )?memory|(do|does|did) ?n[o'\u2019]t (know|tell|say|mention)|"
-    r"not (mentioned|known|stated|specified)|"
-    r"no (information|record|mention)|unknown|cannot (be )?(tell|determined?|answer(ed)?))\b",
-    re.IGNORECASE,
+    r"\b(not in (the )?memory|(do|does|did) not (know|tell|say|mention)|"
+    r"not (mentioned|known|stated|specified|recorded)|"
+    r"no (information|record|mention)|not enough information|unknown|"
+    r"(cannot|can not|could not) (be )?(tell|say|determined?|answer(ed)?))\b"
 )
 
 PROMPT = (
@@ -42,9 +44,25 @@ PROMPT = (
 )
 
 
+def _plain(text: str) -> str:
+    """`text` in one way of writing: composed lower-case letters, straight apostrophes, 1,000 as 1000."""
+    folded = unicodedata.normalize("NFKC", text).casefold().replace("\u2019", "'")
+    return re.sub(r"(?<=\d),(?=\d{3}\b)", "", folded)
+
+
 def words(text: str) -> list[str]:
     """The words of `text`, in lower case, without punctuation and articles."""
-    return [word for word in _WORD.findall(text.casefold()) if word not in _ARTICLES]
+    found = _WORD.findall(_plain(text))
+    return [word for word in found if word not in _ARTICLES] or found
+
+
+def _without_contractions(answer: str) -> str:
+    return _plain(answer[:MAX_ANSWER]).replace("can't", "cannot").replace("n't", " not").strip()
+
+
+def abstains(answer: str) -> bool:
+    """Whether the answer says that memory does not tell."""
+    return bool(_ABSTAINS.search(_without_contractions(answer)))
 
 
 def token_f1(gold: str, answer: str) -> float:
@@ -63,19 +81,26 @@ def lexically_correct(gold: str, answer: str, *, answerable: bool = True) -> boo
     A bare yes or no must be the answer's first word; where memory does not tell, the answer must say so.
     """
     if not answerable:
-        return bool(_ABSTAINS.search(answer))
+        return abstains(answer)
     wanted, given = words(gold), words(answer[:MAX_ANSWER])
     if not wanted or not given:
         return False
     if wanted in (["yes"], ["no"]):
-        return given[0] == wanted[0]
+        # "No information about it" is no answer "no"; "No, she does not know him" is one.
+        return given[0] == wanted[0] and not _ABSTAINS.match(_without_contractions(answer))
     return any(given[start : start + len(wanted)] == wanted for start in range(len(given) - len(wanted) + 1))
 
 
 def parse_strict(reply: str) -> bool | None:
-    """Yes or no if the reply begins with it, else None."""
-    found = words(reply)[:1]
-    return {"yes": True, "no": False}.get(found[0]) if found else None
+    """Yes or no if the reply begins with it, after any thought, or is a JSON object whose first value it is."""
+    said = reply.rpartition("</think>")[2].strip()
+    if said.startswith("{"):
+        try:
+            said = str(next(iter(json.loads(said).values()), ""))
+        except ValueError:
+            return None
+    found = words(said)[:1]
+    return {"yes": True, "true": True, "no": False, "false": False}.get(found[0]) if found else None
 
 
 def parse_official(reply: str) -> bool:
@@ -95,10 +120,23 @@ def judge(config: RunConfig, out: Path, progress: Progress = lambda done, total:
     if not predictions:
         raise ConfigError(f"{out / 'predictions.jsonl'} has no rows: run predict first")
     grade, name = _grader(config.judge, config)
+    with only_writer(out):
+        return _judge(predictions, grade, name, config, out, progress)
+
+
+def _judge(
+    predictions: list[Prediction],
+    grade: Callable[[Prediction], Grade],
+    name: str,
+    config: RunConfig,
+    out: Path,
+    progress: Progress,
+) -> list[Grade]:
+    save_config(config, out)
     file = RowFile(out / "scores.jsonl")
     file.mend()
-    known = {prediction.key for prediction in predictions}
-    grades = {row.key: row for row in file.read(Grade) if row.judge == name and row.key in known}
+    answers = {prediction.key: answer_hash(prediction) for prediction in predictions}
+    grades = {row.key: row for row in file.read(Grade) if row.judge == name and row.answer == answers.get(row.key)}
     fresh = RowFile(out / "scores.jsonl.new")
     fresh.path.unlink(missing_ok=True)
     for row in grades.values():
@@ -121,9 +159,15 @@ def _grader(judge: JudgeConfig, config: RunConfig) -> tuple[Callable[[Prediction
         raise ConfigError("judge.kind is 'model', but judge.model is missing: name a chat model")
     if judge.model.model in (config.controller.model, config.reader.options.get("model")):
         warnings.warn(f"{judge.model.model} judges its own answers: choose another judge", stacklevel=2)
-    name = f"model:{judge.model.model}:{judge.parse}:{hashlib.sha256(PROMPT.encode()).hexdigest()[:12]}"
-    ask = _ModelJudge(chat_model(judge.model.model, **judge.model.options), judge.parse)
+    set_up = json.dumps([PROMPT, judge.model.options], sort_keys=True)
+    name = f"model:{judge.model.model}:{judge.parse}:{hashlib.sha256(set_up.encode()).hexdigest()[:12]}"
+    ask = _ModelJudge(_judging_model(judge.model), judge.parse)
     return lambda prediction: _grade(prediction, name, ask), name
+
+
+def _judging_model(model: ModelConfig) -> BaseChatModel:
+    defaults = {} if model.model == EXTRACTIVE else {"temperature": 0}
+    return chat_model(model.model, **defaults | model.options)
 
 
 Verdict = tuple[bool, str, bool, str | None]
@@ -136,6 +180,7 @@ def _grade(prediction: Prediction, name: str, ask: Callable[[Prediction, str], V
         label="unscored",
         f1=token_f1(prediction.gold or "", prediction.answer),
         judge=name,
+        answer=answer_hash(prediction),
     )
     if prediction.gold is None:
         return row
@@ -145,6 +190,12 @@ def _grade(prediction: Prediction, name: str, ask: Callable[[Prediction, str], V
         return row.model_copy(update={"label": "incorrect"})
     correct, raw, flagged, other = ask(prediction, prediction.gold)
     return row.model_copy(update={"label": _label(correct), "raw": raw, "flagged": flagged, "other": other})
+
+
+def answer_hash(prediction: Prediction) -> str:
+    """What a grade depends on, in 16 hexadecimal digits."""
+    graded = prediction.model_dump(mode="json", include={"question", "gold", "answer", "answerable", "error"})
+    return hashlib.sha256(json.dumps(graded, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _label(correct: bool) -> str:
@@ -174,4 +225,10 @@ class _ModelJudge:
         fields = {"question": prediction.question, "gold": gold, "answer": prediction.answer[:MAX_ANSWER]}
         # Escaped, so that an answer cannot close its tag and speak to the judge.
         data = "\n".join(f"<{name}>{escape(text, quote=False)}</{name}>" for name, text in fields.items())
-        return self._model.invoke([SystemMessage(PROMPT), HumanMessage(data)]).text
+        try:
+            return self._model.invoke([SystemMessage(PROMPT), HumanMessage(data)]).text
+        except Exception as exc:
+            raise ConfigError(
+                f"the judge failed at {prediction.question_id!r} ({type(exc).__name__}: {exc}); what it has graded is "
+                "kept: mend it and run judge again"
+            ) from exc

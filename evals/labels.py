@@ -22,4 +22,4 @@ def controller_label(config: RunConfig) -> str:
 
 def percent(estimate: Estimate | None) -> str:
     """A mean in percent, "-" where there is none."""
-    return "-" if estimate is None else f"{100 * estimate.mean:.1f}"
+    return "-" if estimate is None or not estimate.n else f"{100 * estimate.mean:.1f}"

@@ -3,25 +3,26 @@
 Memories run concurrently; the questions of one are asked in order of `until`, so that a model's state is reused.
 """
 
+import json
+import logging
 import time
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
 from pathlib import Path
+from threading import Event
 from typing import Any
 
-import yaml
-from filelock import FileLock, Timeout
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 
 from evals.benchmarks import load_benchmark
-from evals.config import RunConfig, config_hash
+from evals.config import RunConfig, config_hash, only_writer, save_config
 from evals.readers import BlindReader, OracleReader, configured_reader
 from evals.rows import Prediction, RowFile, Tokens
 from evals.samples import Benchmark, Sample
-from graphs.m3_agent import create_m3_agent
+from graphs.m3_agent import M3Input, create_m3_agent
 from graphs.models import chat_model
 from linmem_langgraph import Memory, create_search_memory_tool
 from linmem_langgraph.errors import ConfigError
@@ -30,12 +31,28 @@ from linmem_langgraph.records import MemoryRecord
 Progress = Callable[[int, int], None]
 """Called with how many questions are done, and of how many."""
 
+logger = logging.getLogger(__name__)
+
 UNAVAILABLE = "memory is unavailable"
+
+
+ARMS = ("main", "blind", "oracle")
 
 
 def arms(config: RunConfig) -> tuple[str, ...]:
     """The rows of the report: "main" is the configured reader, the others are controls."""
     return ("main", *dict.fromkeys(config.controls))
+
+
+def questions(config: RunConfig, benchmark: Benchmark) -> list[Sample]:
+    """What a run asks in each arm: all questions, or the first `limit` of each memory."""
+    counts: Counter[str] = Counter()
+    asked = []
+    for sample in benchmark.samples:
+        counts[sample.memory] += 1
+        if config.limit is None or counts[sample.memory] <= config.limit:
+            asked.append(sample)
+    return asked
 
 
 def predict(config: RunConfig, out: Path, progress: Progress = lambda done, total: None) -> list[Prediction]:
@@ -45,23 +62,18 @@ def predict(config: RunConfig, out: Path, progress: Progress = lambda done, tota
         ConfigError: the set-up or the benchmark is wrong, or `out` holds another run or is in use.
     """
     benchmark = load_benchmark(config.benchmark.name, config.benchmark.data)
-    out.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
-        try:
-            stack.enter_context(FileLock(out / ".lock", timeout=0))
-        except Timeout:
-            raise ConfigError(f"another process is writing to {out}: wait for it, or choose another --out") from None
+        stack.enter_context(only_writer(out))
         file = RowFile(out / "predictions.jsonl")
         file.mend()
-        hashes = {arm: config_hash(config, arm, benchmark.fingerprint) for arm in arms(config)}
+        hashes = {arm: config_hash(config, arm, benchmark.fingerprint) for arm in ARMS}
         rows = {row.key: row for row in file.read(Prediction)}
         if strange := [row for row in rows.values() if row.config not in hashes.values()]:
             raise ConfigError(
                 f"{file.path} holds rows of another set-up, such as {strange[0].question_id!r} of arm "
-                f"{strange[0].arm!r}: choose another --out"
+                f"{strange[0].arm!r}: choose another --out, or delete the folder"
             )
-        resolved = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
-        (out / "config.yaml").write_text(resolved, encoding="utf-8")
+        save_config(config, out)
         memory = stack.enter_context(Memory.open(out / "memory", configured_reader(config.reader, out / "memory")))
         asker = _Asker(config, benchmark, memory, hashes)
         jobs = asker.jobs(rows.keys())
@@ -74,11 +86,13 @@ def predict(config: RunConfig, out: Path, progress: Progress = lambda done, tota
 
         progress(len(rows), total)
         with ThreadPoolExecutor(config.concurrency) as executor:
-            futures = [executor.submit(_run_job, asker, keep, *job) for job in jobs]
+            stop = Event()
+            futures = [executor.submit(_run_job, asker, keep, stop, *job) for job in jobs]
             try:
                 for future in as_completed(futures):
                     future.result()
             except BaseException:
+                stop.set()
                 executor.shutdown(wait=False, cancel_futures=True)
                 raise
     return list(rows.values())
@@ -100,11 +114,8 @@ class _Asker:
         """What is left to do, grouped by arm and memory."""
         finished, groups = set(done), dict[tuple[str, str], list[Sample]]()
         for arm in arms(self._config):
-            counts: dict[str, int] = defaultdict(int)
-            for sample in self._benchmark.samples:
-                counts[sample.memory] += 1
-                asked = self._config.limit is None or counts[sample.memory] <= self._config.limit
-                if asked and (self._hashes[arm], sample.id, self._config.seed) not in finished:
+            for sample in questions(self._config, self._benchmark):
+                if (self._hashes[arm], sample.id, self._config.seed) not in finished:
                     groups.setdefault((arm, sample.memory), []).append(sample)
         return [(arm, memory, sorted(samples, key=_when)) for (arm, memory), samples in groups.items()]
 
@@ -112,7 +123,11 @@ class _Asker:
         """Write a memory, if it is not there yet, and wait until it can be read."""
         records = self._benchmark.memories[memory]
         self._memory.write(self._namespace(memory), records)
-        self._memory.flush()
+        try:
+            self._memory.flush()
+        except Exception as exc:
+            # The first read tries again: if that fails too, its question is an error row.
+            logger.warning("indexing %r failed: %s", memory, exc)
         return records
 
     def ask(self, arm: str, sample: Sample, records: Sequence[MemoryRecord]) -> Prediction:
@@ -128,17 +143,19 @@ class _Asker:
             **sample.model_dump(include={"memory", "question", "types", "until", "evidence", "answerable"}),
         )
         started = time.perf_counter()
+        state: dict[str, Any] = {"messages": []}
         try:
-            found = self._run(arm, sample)
+            found = self._run(arm, sample, state)
         except Exception as exc:
             # A question that fails is a row: counted as wrong, shown as an error, and the run goes on.
-            found = {"error": f"{type(exc).__name__}: {exc}"}
+            found = {**summarize(state), "answer": "", "error": clean(f"{type(exc).__name__}: {exc}")}
         return row.model_copy(update={"seconds": time.perf_counter() - started, **found})
 
     def _namespace(self, memory: str) -> tuple[str, str]:
         return self._benchmark.name, memory
 
-    def _run(self, arm: str, sample: Sample) -> dict[str, Any]:
+    def _run(self, arm: str, sample: Sample, state: dict[str, Any]) -> dict[str, Any]:
+        """The columns of the row; `state` follows the loop, so that the rounds before a failure are kept."""
         memory, namespace = self._memory, self._namespace(sample.memory)
         if arm != "main":
             reader = BlindReader() if arm == "blind" else OracleReader(sample.evidence)
@@ -151,9 +168,9 @@ class _Asker:
             max_rounds=self._config.max_rounds,
             prompts=self._prompts,
         ).compile(name="m3_agent")
-        state = graph.invoke(
-            {"messages": [HumanMessage(sample.question)]}, {"recursion_limit": 3 * self._config.max_rounds + 5}
-        )
+        question: M3Input = {"messages": [HumanMessage(sample.question)]}
+        for values in graph.stream(question, stream_mode="values"):
+            state.update(values)
         found = summarize(state)
         if arm == "main" and self._config.ranking and sample.evidence:
             reading = memory.read(namespace, sample.question, limit=self._config.ranking, until=sample.until)
@@ -167,12 +184,12 @@ def summarize(state: dict[str, Any]) -> dict[str, Any]:
     results = [message for message in messages if isinstance(message, ToolMessage)]
     failures = [message.text for message in results if message.status == "error" and UNAVAILABLE in message.text]
     return {
-        "answer": state["answer"],
+        "answer": clean(state.get("answer", "")),
         "error": failures[0] if failures else "",
-        "rounds": state["rounds"],
+        "rounds": state.get("rounds", 0),
         "searches": len(results),
-        "forced": state["forced"],
-        "unparsable": state["unparsable"],
+        "forced": state.get("forced", False),
+        "unparsable": state.get("unparsable", 0),
         "controller": _sum(_controller_tokens(message) for message in messages if isinstance(message, AIMessage)),
         "reader": _sum(_reader_tokens(message) for message in results),
         "messages": tuple(_plain(message) for message in messages),
@@ -180,14 +197,23 @@ def summarize(state: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _run_job(asker: _Asker, keep: Callable[[Prediction], None], arm: str, memory: str, samples: list[Sample]) -> None:
+def _run_job(
+    asker: _Asker, keep: Callable[[Prediction], None], stop: Event, arm: str, memory: str, samples: list[Sample]
+) -> None:
     records = asker.remember(memory)
     for sample in samples:
+        if stop.is_set():
+            return
         keep(asker.ask(arm, sample, records))
 
 
 def _when(sample: Sample) -> tuple[bool, int]:
     return sample.until is None, sample.until or 0
+
+
+def clean(text: str) -> str:
+    """`text` as UTF-8 can keep it: a lone surrogate, which a model may say, is written out."""
+    return text.encode("utf-8", errors="backslashreplace").decode()
 
 
 def _sum(parts: Iterable[Tokens]) -> Tokens:
@@ -215,9 +241,10 @@ def _positions(message: ToolMessage) -> list[int]:
 
 
 def _plain(message: BaseMessage) -> dict[str, Any]:
-    plain: dict[str, Any] = {"role": message.type, "text": message.text}
+    plain: dict[str, Any] = {"role": message.type, "text": clean(message.text)}
     if isinstance(message, AIMessage) and message.tool_calls:
-        plain["calls"] = [{"name": call["name"], "args": call["args"]} for call in message.tool_calls]
+        calls = [{"name": call["name"], "args": call["args"]} for call in message.tool_calls]
+        plain["calls"] = json.loads(clean(json.dumps(calls, ensure_ascii=False)))
     if isinstance(message, ToolMessage):
         plain["positions"] = sorted(set(_positions(message)))
     return plain

@@ -48,8 +48,8 @@ def embeddings_by_name(name: str) -> Any:
         from langchain.embeddings import init_embeddings
 
         return init_embeddings(name)
-    except ImportError as exc:
-        raise ConfigError(f"embeddings {name!r} need a package that is not installed: {exc}") from exc
+    except Exception as exc:
+        raise ConfigError(f"cannot make the embeddings {name!r}: {exc}") from exc
 
 
 def _minilm() -> Any:

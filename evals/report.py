@@ -9,9 +9,9 @@ from rich.table import Table
 from evals.benchmarks import load_benchmark
 from evals.config import RunConfig
 from evals.labels import arm_label, controller_label, percent
-from evals.predict import arms
+from evals.predict import arms, questions
 from evals.report_html import render_html
-from evals.rows import Grade, Prediction, RowFile
+from evals.rows import Grade, Prediction, RowFile, Tokens
 from evals.summary import ArmSummary, Summary, summarize_run
 from linmem_langgraph.errors import ConfigError
 
@@ -29,8 +29,15 @@ def report(config: RunConfig, out: Path) -> Summary:
     judged = {grade.key for grade in grades}
     if left := [prediction for prediction in predictions if prediction.key not in judged]:
         raise ConfigError(f"{len(left)} of {len(predictions)} predictions in {out} have no grade: run judge first")
-    summary = summarize_run(predictions, grades, arms(config))
-    quirks = load_benchmark(config.benchmark.name, config.benchmark.data).quirks
+    benchmark = load_benchmark(config.benchmark.name, config.benchmark.data)
+    asked = {(arm, sample.id) for arm in arms(config) for sample in questions(config, benchmark)}
+    there = {(prediction.arm, prediction.question_id) for prediction in predictions}
+    if missing := len(asked - there):
+        raise ConfigError(
+            f"{out} holds {len(asked) - missing} of {len(asked)} answers: run predict again, it goes on where it "
+            "stopped"
+        )
+    summary, quirks = summarize_run(predictions, grades, arms(config)), benchmark.quirks
     (out / "report.md").write_text(render_markdown(config, summary, quirks), encoding="utf-8")
     (out / "report.html").write_text(render_html(config, summary, quirks, predictions, grades), encoding="utf-8")
     return summary
@@ -73,71 +80,65 @@ def render_markdown(config: RunConfig, summary: Summary, quirks: dict[str, int])
         f"judge: {summary.judge}. Intervals: 95%, bootstrap over memories. "
         f"Always giving the commonest answer of a question's type would score {100 * summary.majority:.1f}.\n",
         "## Accuracy, %\n",
-        _table(
-            ["reader", "all", "yes/no", "other answerable", "unanswerable", "token F1", "errors", "unscored"],
-            [
-                [
-                    arm_label(config, a.arm),
-                    str(a.accuracy),
-                    percent(a.yes_no),
-                    percent(a.open),
-                    percent(a.unanswerable),
-                    percent(a.f1),
-                    str(a.errors),
-                    str(a.unscored),
-                ]
-                for a in summary.arms
-            ],
-        ),
+        _table_of([_names(config, arm) | _accuracy(arm) for arm in summary.arms]),
         "## Accuracy by question type, %\n",
-        _table(["type", "n", *(arm_label(config, a.arm) for a in summary.arms)], _type_rows(summary)),
+        _table(["type", "n", *(arm_label(config, arm.arm) for arm in summary.arms)], _type_rows(summary)),
         "## Retrieval, %\n",
         _retrieval(summary),
         "## Cost\n",
-        _table(
-            [
-                "reader",
-                "rounds",
-                "searches",
-                "forced %",
-                "unparsable turns",
-                "controller tokens (cached)",
-                "reader tokens (cached)",
-                "s p50",
-                "s p95",
-                "gold shown %",
-            ],
-            [
-                [
-                    arm_label(config, a.arm),
-                    f"{a.rounds:.2f}",
-                    f"{a.searches:.2f}",
-                    f"{100 * a.forced:.1f}",
-                    str(a.unparsable),
-                    f"{a.controller.prompt + a.controller.completion:,} ({a.controller.cached:,})",
-                    f"{a.reader.prompt + a.reader.completion:,} ({a.reader.cached:,})",
-                    f"{a.p50:.3f}",
-                    f"{a.p95:.3f}",
-                    percent(a.evidence_shown),
-                ]
-                for a in summary.arms
-            ],
-        ),
+        _table_of([_names(config, arm) | _cost(arm) for arm in summary.arms]),
     ]
-    if differing := [a for a in summary.arms if a.parses_differ is not None]:
-        rows = [[arm_label(config, a.arm), str(a.flagged), f"{100 * (a.parses_differ or 0):.1f}"] for a in differing]
-        head = ["reader", "replies that could not be read", "strict and official differ %"]
-        parts += ["## Judge\n", _table(head, rows)]
+    if judged := [_names(config, arm) | _parses(arm) for arm in summary.arms if arm.parses_differ is not None]:
+        parts += ["## Judge\n", _table_of(judged)]
     if quirks:
         parts += ["## Quirks of the data\n", "".join(f"- {name}: {count}\n" for name, count in quirks.items())]
     resolved = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
     return "\n".join([*parts, "## Set-up\n", f"```yaml\n{resolved}```\n"])
 
 
+def _names(config: RunConfig, arm: ArmSummary) -> dict[str, str]:
+    return {"reader": arm_label(config, arm.arm), "controller": controller_label(config)}
+
+
+def _accuracy(arm: ArmSummary) -> dict[str, str]:
+    return {
+        "all": str(arm.accuracy),
+        "yes/no": percent(arm.yes_no),
+        "other answerable": percent(arm.open),
+        "unanswerable": percent(arm.unanswerable),
+        "token F1": percent(arm.f1),
+        "errors": str(arm.errors),
+        "unscored": str(arm.unscored),
+    }
+
+
+def _cost(arm: ArmSummary) -> dict[str, str]:
+    return {
+        "rounds": f"{arm.rounds:.2f}",
+        "searches": f"{arm.searches:.2f}",
+        "forced %": f"{100 * arm.forced:.1f}",
+        "unparsable turns": str(arm.unparsable),
+        "controller tokens (cached)": _tokens(arm.controller),
+        "reader tokens (cached)": _tokens(arm.reader),
+        "s p50": f"{arm.p50:.3f}",
+        "s p95": f"{arm.p95:.3f}",
+        "gold shown %": percent(arm.evidence_shown),
+    }
+
+
+def _tokens(used: Tokens) -> str:
+    return f"{used.prompt + used.completion:,} ({used.cached:,})"
+
+
+def _parses(arm: ArmSummary) -> dict[str, str]:
+    differ = f"{100 * (arm.parses_differ or 0):.1f}"
+    return {"replies that could not be read": str(arm.flagged), "strict and official differ %": differ}
+
+
 def _type_rows(summary: Summary) -> list[list[str]]:
     names = sorted({name for arm in summary.arms for name in arm.by_type})
-    first = summary.arms[0].by_type
-    return [[name, str(first[name].n), *(str(arm.by_type[name]) for arm in summary.arms)] for name in names]
+    counts = {name: next(arm.by_type[name].n for arm in summary.arms if name in arm.by_type) for name in names}
+    return [[name, str(counts[name]), *(str(arm.by_type.get(name, "-")) for arm in summary.arms)] for name in names]
 
 
 def _retrieval(summary: Summary) -> str:
@@ -151,6 +152,10 @@ def _retrieval(summary: Summary) -> str:
     ]
     table = _table(["measure", "value", "chance", "n"], rows)
     return f"A direct read with the question; a random ranking beside.\n\n{table}"
+
+
+def _table_of(rows: Sequence[dict[str, str]]) -> str:
+    return _table(list(rows[0]), [list(row.values()) for row in rows])
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

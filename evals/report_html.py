@@ -111,6 +111,8 @@ def _call(name: str, arguments: dict[str, Any]) -> dict[str, str]:
 
 def _lead(summary: Summary, names: Mapping[str, str]) -> Html:
     arm = main_arm(summary)
+    if not arm.accuracy.n:
+        return Html("No question was scored")
     right = round(arm.accuracy.mean * arm.accuracy.n)
     words = f"correct with {names[arm.arm]}: {right:,} of {arm.accuracy.n:,} questions"
     return Html(f"<strong>{percent(arm.accuracy)}%</strong> {_html(words)}")

@@ -93,7 +93,8 @@ class Grade(Row):
     Args:
         label: "unscored" where there is no gold answer; an "error" counts as wrong.
         f1: token F1 against the gold answer, whoever judged.
-        judge: who judged: kind, model, parse and prompt hash.
+        judge: who judged: kind, model, parse, and a hash of prompt and options.
+        answer: a hash of the answer that was judged: another answer needs another grade.
         raw: the judge's reply.
         flagged: the reply could not be read, even when asked again; the label is then "incorrect".
         other: what the other way to read the reply ("official" or "strict") says; None where there is none.
@@ -102,6 +103,7 @@ class Grade(Row):
     label: str
     f1: float
     judge: str
+    answer: str = ""
     raw: str = ""
     flagged: bool = False
     other: str | None = None

@@ -22,6 +22,8 @@ class Estimate(BaseModel):
     n: int
 
     def __str__(self) -> str:
+        if math.isnan(self.mean):
+            return "-"
         interval = "" if math.isnan(self.low) else f" [{100 * self.low:.1f}, {100 * self.high:.1f}]"
         return f"{100 * self.mean:.1f}{interval}"
 
@@ -70,12 +72,13 @@ def reciprocal_rank(ranking: Sequence[int], gold: Sequence[int]) -> float:
 
 def chance_hit(candidates: int, gold: int, k: int) -> float:
     """The expected `hit` of a random ranking of `candidates` positions, `gold` of them right."""
-    return 1 - math.comb(candidates - gold, k) / math.comb(candidates, k) if k <= candidates else float(gold > 0)
+    wrong = max(candidates - gold, 0)
+    return 1 - math.comb(wrong, k) / math.comb(candidates, k) if k <= candidates else float(gold > 0)
 
 
 def chance_recall(candidates: int, k: int) -> float:
     """The expected `recall` of a random ranking."""
-    return min(1.0, k / candidates)
+    return min(1.0, k / candidates) if candidates else 0.0
 
 
 def chance_reciprocal_rank(candidates: int, gold: int, depth: int) -> float:

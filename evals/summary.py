@@ -1,5 +1,6 @@
 """What a run's rows add up to."""
 
+import math
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -24,6 +25,8 @@ from evals.statistics import (
 Pair = tuple[Prediction, Grade]
 
 DEPTHS = (1, 5, 10)
+
+NOTHING_SCORED = Estimate(mean=math.nan, low=math.nan, high=math.nan, n=0)
 
 
 class _Frozen(BaseModel):
@@ -87,7 +90,9 @@ class Summary(_Frozen):
     judge: str
 
 
-def summarize_run(predictions: Sequence[Prediction], grades: Sequence[Grade], order: Sequence[str] = ()) -> Summary:
+def summarize_run(
+    predictions: Sequence[Prediction], grades: Sequence[Grade], order: Sequence[str] = ("main",)
+) -> Summary:
     """The figures of a run, from all of its rows; arms in `order`, as far as it names them."""
     by_key: dict[Key, Grade] = {grade.key: grade for grade in grades}
     arms: dict[str, list[Pair]] = {arm: [] for arm in order}
@@ -98,7 +103,7 @@ def summarize_run(predictions: Sequence[Prediction], grades: Sequence[Grade], or
         arms=tuple(_arm(arm, pairs) for arm, pairs in arms.items() if pairs),
         majority=_majority(first),
         memories=len({prediction.memory for prediction, _ in first}),
-        questions=len(first),
+        questions=len({prediction.question_id for prediction, _ in first}),
         judge=grades[0].judge,
     )
 
@@ -109,8 +114,8 @@ def _arm(arm: str, pairs: list[Pair]) -> ArmSummary:
     differing = [grade.other != grade.label for _, grade in scored if grade.other is not None]
     return ArmSummary(
         arm=arm,
-        accuracy=_accuracy(scored) or Estimate(mean=0.0, low=0.0, high=0.0, n=0),
-        f1=clustered((p.memory, g.f1) for p, g in scored) or Estimate(mean=0.0, low=0.0, high=0.0, n=0),
+        accuracy=_accuracy(scored) or NOTHING_SCORED,
+        f1=clustered((p.memory, g.f1) for p, g in scored) or NOTHING_SCORED,
         by_type=_by_type(scored),
         yes_no=_accuracy(scored, _is_yes_no),
         open=_accuracy(scored, lambda prediction: prediction.answerable and not _is_yes_no(prediction)),

@@ -1,5 +1,7 @@
 """python -m evals.bench NAME"""
 
+from typing import Annotated
+
 import typer
 
 from evals.bench import chroma
@@ -13,7 +15,7 @@ def benchmarks() -> None:
 
 
 @app.command(name="chroma")
-def bench_chroma(repeats: int = 200) -> None:
+def bench_chroma(repeats: Annotated[int, typer.Option(min=1)] = 200) -> None:
     """Our writes and reads against bare chromadb with the same vectors."""
     chroma.main(repeats=repeats)
 

@@ -36,5 +36,5 @@ def compare(
             after()
     counted = {name: found[1:] for name, found in times.items()}
     ratios = [mine / other for mine, other in zip(counted["ours"], counted["theirs"], strict=True)]
-    low, middle, high = statistics.quantiles(ratios, n=4)
+    low, middle, high = statistics.quantiles(ratios, n=4) if repeats > 1 else ratios * 3
     return Ratio(statistics.median(counted["ours"]), statistics.median(counted["theirs"]), middle, low, high)

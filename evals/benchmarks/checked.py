@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from linmem_langgraph.errors import ConfigError
+from linmem_langgraph.records import MemoryRecord
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -31,9 +32,10 @@ def read_json(path: Path) -> Any:
     Raises:
         ConfigError: it cannot be read or is not JSON.
     """
+    content = read_bytes(path)
     try:
-        return json.loads(read_bytes(path))
-    except ValueError as exc:
+        return json.loads(content)
+    except (ValueError, RecursionError) as exc:
         raise ConfigError(f"{path} is not JSON: {exc}") from exc
 
 
@@ -49,7 +51,7 @@ def read_jsonl(path: Path) -> Iterator[tuple[str, Any]]:
         place = f"{path}, line {number}"
         try:
             row = json.loads(line)
-        except ValueError as exc:
+        except (ValueError, RecursionError) as exc:
             raise ConfigError(f"{place}: not JSON, perhaps cut off: {exc}") from exc
         if not isinstance(row, dict):
             raise ConfigError(f"{place}: expected an object, found {type(row).__name__}")
@@ -68,6 +70,29 @@ def parse(model: type[M], fields: Any, place: str) -> M:
         problem = exc.errors()[0]
         field = ".".join(map(str, problem["loc"])) or model.__name__
         raise ConfigError(f"{place}, field {field!r}: {problem['msg']} (found {problem['input']!r:.80})") from exc
+
+
+def once(seen: set[tuple[str, ...]], value: str, place: str, field: str, *within: str) -> None:
+    """Note `value` in `seen`, for what it is `within`.
+
+    Raises:
+        ConfigError: it is there already.
+    """
+    if (*within, value) in seen:
+        raise ConfigError(f"{place}, field {field!r}: {value!r} stands there twice")
+    seen.add((*within, value))
+
+
+def parse_record(fields: Any, place: str) -> MemoryRecord:
+    """`fields` as a record that has a position.
+
+    Raises:
+        ConfigError: a field is missing, unknown or wrong.
+    """
+    record = parse(MemoryRecord, fields, place)
+    if record.position is None:
+        raise ConfigError(f"{place}, field 'position': missing; `until` and the evidence go by positions")
+    return record
 
 
 def fingerprint(parts: Iterable[bytes]) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from evals.benchmarks.checked import fingerprint, parse, read_bytes, read_json
+from evals.benchmarks.checked import fingerprint, once, parse, read_bytes, read_json
 from evals.samples import Benchmark, Sample
 from linmem_langgraph.errors import ConfigError
 from linmem_langgraph.records import MemoryRecord
@@ -57,18 +57,23 @@ def load(data: Path | None) -> Benchmark:
     memories: dict[str, tuple[MemoryRecord, ...]] = {}
     samples: list[Sample] = []
     quirks: Counter[str] = Counter()
+    seen: set[tuple[str, ...]] = set()
     for number, conversation in enumerate(conversations):
         place = f"{data}, conversation {number}"
-        for field in ("sample_id", "conversation", "qa"):
-            if not isinstance(conversation, dict) or field not in conversation:
-                raise ConfigError(f"{place}, field {field!r}: missing")
-        memory = str(conversation["sample_id"])
+        for field, kind in (("sample_id", str), ("conversation", dict), ("qa", list)):
+            if not isinstance(conversation, dict) or not isinstance(conversation.get(field), kind):
+                raise ConfigError(f"{place}, field {field!r}: missing, or not a {kind.__name__}")
+        memory = conversation["sample_id"]
+        once(seen, memory, place, "sample_id")
         records = _records(conversation["conversation"], place)
         turns = {record.key: record.position or 0 for record in records}
         memories[memory] = tuple(records)
         for index, row in enumerate(conversation["qa"]):
-            question = parse(_Question, row, f"{place}, question {index}")
-            samples.append(_sample(memory, index, question, turns, quirks))
+            where = f"{place}, question {index}"
+            question = parse(_Question, row, where)
+            samples.append(_sample(f"{memory}_q{index:03d}", memory, question, turns, quirks, where))
+    if not samples:
+        raise ConfigError(f"{data} has no questions")
     return Benchmark(
         name="locomo",
         memories=memories,
@@ -81,11 +86,15 @@ def load(data: Path | None) -> Benchmark:
 def _records(conversation: dict[str, Any], place: str) -> list[MemoryRecord]:
     numbers = sorted(int(match[1]) for name in conversation if (match := _SESSION.fullmatch(name)))
     records: list[MemoryRecord] = []
+    seen: set[tuple[str, ...]] = set()
     for session in numbers:
         where = f"{place}, session_{session}"
         date = _date(conversation.get(f"session_{session}_date_time"), where)
+        if not isinstance(conversation[f"session_{session}"], list):
+            raise ConfigError(f"{where}: expected a list of turns")
         for index, row in enumerate(conversation[f"session_{session}"]):
             turn = parse(_Turn, row, f"{where}, turn {index}")
+            once(seen, turn.dia_id, f"{where}, turn {index}", "dia_id")
             caption = f" [{turn.blip_caption}]" if turn.blip_caption else ""
             record = {
                 "text": f"{turn.speaker}: {turn.text}{caption}",
@@ -95,6 +104,8 @@ def _records(conversation: dict[str, Any], place: str) -> list[MemoryRecord]:
                 "metadata": {"session": session, "speaker": turn.speaker},
             }
             records.append(parse(MemoryRecord, record, f"{where}, turn {index}"))
+    if not records:
+        raise ConfigError(f"{place}, field 'conversation': it has no session_1, session_2, ...")
     return records
 
 
@@ -105,24 +116,29 @@ def _date(text: Any, place: str) -> datetime:
         raise ConfigError(f"{place}, field 'date_time': {text!r} is not like '1:56 pm on 8 May, 2023'") from exc
 
 
-def _sample(memory: str, index: int, row: _Question, turns: dict[str | None, int], quirks: Counter[str]) -> Sample:
+def _sample(
+    id: str, memory: str, row: _Question, turns: dict[str | None, int], quirks: Counter[str], place: str
+) -> Sample:
     if row.category not in CATEGORIES:
-        raise ConfigError(f"{memory}, question {index}, field 'category': {row.category} is not one of 1 to 5")
-    answerable = row.category != 5
+        raise ConfigError(f"{place}, field 'category': {row.category} is not one of 1 to 5")
+    # Nearly all adversarial questions have no answer; those that have one are to be answered.
+    answerable = row.category != 5 or row.answer is not None
     if answerable and row.answer is None:
         quirks["questions without a gold answer, unscored"] += 1
+    if answerable and row.category == 5:
+        quirks["adversarial questions with a gold answer, which counts"] += 1
     if not isinstance(row.answer, str) and row.answer is not None:
         quirks["gold answers that are numbers, read as text"] += 1
     if not row.evidence:
         quirks["questions without evidence"] += 1
     quirks["evidence strings that resolve to no turn"] += sum(dia_id not in turns for dia_id in row.evidence)
-    gold = None if row.answer is None else str(row.answer)
-    return Sample(
-        id=f"{memory}_q{index:03d}",
-        memory=memory,
-        question=row.question,
-        answer=gold if answerable else NOT_IN_MEMORY,
-        types=(CATEGORIES[row.category],),
-        evidence=tuple(sorted({turns[dia_id] for dia_id in row.evidence if dia_id in turns})),
-        answerable=answerable,
-    )
+    fields = {
+        "id": id,
+        "memory": memory,
+        "question": row.question,
+        "answer": (None if row.answer is None else str(row.answer)) if answerable else NOT_IN_MEMORY,
+        "types": (CATEGORIES[row.category],),
+        "evidence": tuple(sorted({turns[dia_id] for dia_id in row.evidence if dia_id in turns})),
+        "answerable": answerable,
+    }
+    return parse(Sample, fields, place)

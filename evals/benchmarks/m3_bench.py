@@ -7,11 +7,11 @@ nothing leaves the denominator.
 
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from evals.benchmarks.checked import fingerprint, parse, read_bytes, read_json, read_jsonl
+from evals.benchmarks.checked import fingerprint, once, parse, parse_record, read_bytes, read_json, read_jsonl
 from evals.samples import Benchmark, Sample
 from linmem_langgraph.errors import ConfigError
 from linmem_langgraph.records import MemoryRecord
@@ -25,16 +25,19 @@ _SAME_TYPE = {"Multi-Evidence Reasoning": "Multi-Detail Reasoning"}
 _UNSCORABLE = {"living_room_12_Q09"}
 
 
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+
+
 class _Question(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    question: str
+    question: Text
     answer: str
-    question_id: str
+    question_id: Text
     reasoning: str = ""
     type: list[str]
     timestamp: str | None = None
-    before_clip: int | None = None
+    before_clip: int | None = Field(default=None, ge=0)
 
 
 def load(data: Path | None) -> Benchmark:
@@ -49,7 +52,8 @@ def load(data: Path | None) -> Benchmark:
     if not files:
         raise ConfigError(f"{data} holds neither robot.json nor web.json, the annotations of M3-Bench")
     quirks: Counter[str] = Counter()
-    samples = [sample for file in files for sample in read_annotations(file, quirks)]
+    seen: set[tuple[str, ...]] = set()
+    samples = [sample for file in files for sample in read_annotations(file, quirks, seen)]
     videos = list(dict.fromkeys(sample.memory for sample in samples))
     missing = [video for video in videos if not _memory_file(data, video).exists()]
     if missing:
@@ -67,8 +71,8 @@ def load(data: Path | None) -> Benchmark:
     )
 
 
-def read_annotations(file: Path, quirks: Counter[str]) -> list[Sample]:
-    """The samples in `robot.json` or `web.json`; what was mended is counted in `quirks`.
+def read_annotations(file: Path, quirks: Counter[str], seen: set[tuple[str, ...]] | None = None) -> list[Sample]:
+    """The samples in `robot.json` or `web.json`; what was mended is counted in `quirks`, ids are noted in `seen`.
 
     Raises:
         ConfigError: the file cannot be read, or a field is missing, unknown or wrong.
@@ -76,12 +80,14 @@ def read_annotations(file: Path, quirks: Counter[str]) -> list[Sample]:
     videos = read_json(file)
     if not isinstance(videos, dict):
         raise ConfigError(f"{file}: expected an object of videos, found {type(videos).__name__}")
-    samples = []
+    samples, ids = [], set[tuple[str, ...]]() if seen is None else seen
     for video, entry in videos.items():
-        if not isinstance(entry, dict) or not isinstance(entry.get("qa_list"), list):
+        if not video or not isinstance(entry, dict) or not isinstance(entry.get("qa_list"), list):
             raise ConfigError(f"{file}, video {video!r}, field 'qa_list': missing")
         for index, row in enumerate(entry["qa_list"]):
-            question = parse(_Question, row, f"{file}, video {video!r}, question {index}")
+            place = f"{file}, video {video!r}, question {index}"
+            question = parse(_Question, row, place)
+            once(ids, question.question_id, place, "question_id")
             samples.append(_sample(video, question, quirks))
     return samples
 
@@ -96,7 +102,7 @@ def _sample(video: str, row: _Question, quirks: Counter[str]) -> Sample:
     return Sample(
         id=row.question_id,
         memory=video,
-        question=row.question.strip(),
+        question=row.question,
         answer=row.answer.strip() if scorable else None,
         types=tuple(_SAME_TYPE.get(name, name) for name in row.type),
         until=row.before_clip,
@@ -108,5 +114,11 @@ def _memory_file(data: Path, video: str) -> Path:
 
 
 def _read_memory(file: Path) -> tuple[MemoryRecord, ...]:
-    rows: list[tuple[str, Any]] = list(read_jsonl(file))
-    return tuple(parse(MemoryRecord, row, place) for place, row in rows)
+    records, keys = list[MemoryRecord](), set[tuple[str, ...]]()
+    for place, row in read_jsonl(file):
+        records.append(parse_record(row, place))
+        if (key := records[-1].key) is not None:
+            once(keys, key, place, "key")
+    if not records:
+        raise ConfigError(f"{file} has no records: the video would be asked as if blind")
+    return tuple(records)

@@ -32,11 +32,6 @@ def shared(*parts: str) -> Path:
     return path
 
 
-def bug(reason: str) -> pytest.MarkDecorator:
-    """A reported defect: the test says what is right, and fails as soon as it is mended and the mark is not removed."""
-    return pytest.mark.xfail(reason=reason, strict=True)
-
-
 class Gone:
     """In place of a value: take the field away."""
 

@@ -217,7 +217,7 @@ def test_one_arm_one_memory_and_no_retrieval() -> None:
 
 def test_questions_without_types_or_gold() -> None:
     page = render([pair(number, types=(), gold=None, label="unscored") for number in range(3)])
-    assert len(labels(page)) == 2  # accuracy, retrieval
+    assert len(labels(page)) == 1  # retrieval: nothing was scored
     assert {answer["label"] for question in page.data["questions"] for answer in question["answers"]} == {"unscored"}
 
 

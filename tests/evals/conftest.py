@@ -1,0 +1,29 @@
+"""The demo, run once: it takes longer than all else here."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.evals.support import ROOT
+
+
+class Demo(NamedTuple):
+    """`python -m evals demo`: its folder, its exit code and what it printed."""
+
+    out: Path
+    code: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
+    where = tmp_path_factory.mktemp("demo")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "evals", "demo"]
+    done = subprocess.run(command, cwd=where, env=environment, capture_output=True, text=True, check=False)
+    return Demo(where / "runs" / "demo", done.returncode, done.stdout, done.stderr)

