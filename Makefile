@@ -29,7 +29,7 @@ bench: $(READY) ## time our writes and reads against bare chromadb
 	$(VENV) -m evals.bench chroma
 
 clean: ## remove .venv, caches and build outputs; runs/ stays
-	rm -rf .venv .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf .venv .venv-vllm .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --no-compile: byte-compiling all of 10,000 files takes longer than compiling what is imported, when it is.

@@ -4,7 +4,17 @@ import json
 from datetime import datetime
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StrictInt,
+    StrictStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from linmem_langgraph.errors import RecordError
 
@@ -45,10 +55,10 @@ class MemoryRecord(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    text: str
-    position: int | None = Field(default=None, ge=0, le=MAX_POSITION)
-    key: str | None = Field(default=None, min_length=1, max_length=512)
-    kind: str = Field(default="episodic", min_length=1, max_length=64)
+    text: StrictStr
+    position: StrictInt | None = Field(default=None, ge=0, le=MAX_POSITION)
+    key: StrictStr | None = Field(default=None, min_length=1, max_length=512)
+    kind: StrictStr = Field(default="episodic", min_length=1, max_length=64)
     created_at: datetime | None = None
     metadata: dict[str, JsonValue] = Field(default_factory=dict)
 

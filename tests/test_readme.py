@@ -1,0 +1,48 @@
+"""The README's code runs as it stands there."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langchain_core.messages import AIMessage
+
+from tests.graphs.scripted import ScriptedChatModel, calling
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_python_blocks_run_one_after_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    assert len(blocks) == 2
+    model = ScriptedChatModel(replies=[calling("Where does Anna live?"), AIMessage("In Oslo.")])
+    names: dict[str, Any] = {"model": model}
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), names)
+    assert capsys.readouterr().out == "[1] Anna lives in Oslo.\n"
+    asked = {"messages": [("user", "Where does Anna live?")]}
+    state = names["agent"].invoke(asked, {"configurable": {"user_id": "anna"}})
+    assert "Anna lives in Oslo." in state["messages"][2].text
+    assert state["messages"][-1].text == "In Oslo."
+    names["memory"].close()
+
+
+def test_its_commands_are_targets_of_the_makefile() -> None:
+    targets = set(
+        re.findall(
+            r"^([a-z]+):", (Path(__file__).parents[1] / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE
+        )
+    )
+    named = set(re.findall(r"`?make ([a-z]+)", README))
+    assert {"demo", "test", "check", "help", "bench"} <= named
+    assert named <= targets
+
+
+def test_its_links_lead_somewhere() -> None:
+    root = Path(__file__).parents[1]
+    links = re.findall(r"\]\(((?!https?:|#)[^)]+)\)", README) + re.findall(r'src="([^"]+)"', README)
+    assert links
+    assert [link for link in links if not (root / link).exists()] == []
