@@ -37,5 +37,5 @@ $(READY):
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed, $(PYTHON) is %d.%d. Name another: make PYTHON=python3.12 ..." % sys.version_info[:2])'
 	@echo "Setting up .venv, once: about a minute ..."
 	@test -x .venv/bin/pip || $(PYTHON) -m venv --clear .venv
-	@$(VENV) -m pip install --quiet --no-compile $(CONSTRAINTS:%=--constraint %) --editable '.[dev]'
+	@$(VENV) -m pip install --quiet --disable-pip-version-check --no-compile $(CONSTRAINTS:%=--constraint %) --editable '.[dev]'
 	@rm -f .venv/ready-* && touch $@

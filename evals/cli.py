@@ -1,6 +1,9 @@
 """python -m evals: predict, judge, report."""
 
 import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +16,7 @@ from evals.judge import judge as judge_run
 from evals.predict import predict as predict_run
 from evals.report import report as report_run
 from evals.report import terminal_table
-from linmem_langgraph.errors import LinmemError
+from linmem_langgraph.errors import ConfigError, LinmemError
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 
@@ -86,17 +89,19 @@ def demo() -> None:
 
 
 def _predict(run: RunConfig, out: Path) -> None:
-    with _progress() as progress:
-        task = progress.add_task("answering", total=None)
-        rows = predict_run(run, out, lambda done, total: progress.update(task, completed=done, total=total))
-    errors = sum(bool(row.error) for row in rows)
-    console.print(f"{len(rows)} answers, {errors} of them errors, in {out / 'predictions.jsonl'}")
+    with _progress("answering") as advance:
+        rows = predict_run(run, out, advance)
+    errors = Counter(row.error for row in rows if row.error)
+    console.print(f"{len(rows)} answers, {errors.total()} of them errors, in {out / 'predictions.jsonl'}")
+    for error, count in errors.most_common(1):
+        console.print(f"most often ({count} times): {error}", markup=False, highlight=False)
+    if errors.total() == len(rows):
+        raise ConfigError(f"every question failed: mend it, delete {out} and run again")
 
 
 def _judge(run: RunConfig, out: Path) -> None:
-    with _progress() as progress:
-        task = progress.add_task("judging", total=None)
-        judge_run(run, out, lambda done, total: progress.update(task, completed=done, total=total))
+    with _progress("judging") as advance:
+        judge_run(run, out, advance)
 
 
 def _report(run: RunConfig, out: Path) -> None:
@@ -105,9 +110,21 @@ def _report(run: RunConfig, out: Path) -> None:
     console.print(f"report: {out / 'report.md'} and {out / 'report.html'}")
 
 
-def _progress() -> Progress:
+@contextmanager
+def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar that appears with the first sign of progress, so that none precedes an early error."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    return Progress(*columns, TimeRemainingColumn(), console=console)
+    progress = Progress(*columns, TimeRemainingColumn(), console=console)
+    task = progress.add_task(what, total=None)
+
+    def advance(done: int, total: int) -> None:
+        progress.start()
+        progress.update(task, completed=done, total=total)
+
+    try:
+        yield advance
+    finally:
+        progress.stop()
 
 
 def _resolve(config: str, benchmark: str | None, data: Path | None, changes: list[str] | None) -> RunConfig:
@@ -127,11 +144,18 @@ def _of_run(config: str, out: Path | None, changes: list[str] | None) -> tuple[R
         run = _resolve(config, None, None, changes)
         return run, _folder(run, out)
     folder = out or Path("runs/demo")
+    if not (folder / "config.yaml").exists():
+        raise ConfigError(f"there is no run in {folder}: run predict first, or name its folder with --out")
     return load_config(folder / "config.yaml", dict(_pair(change) for change in changes or ())), folder
 
 
 def _config_file(name: str) -> Path:
-    return Path(name) if name.endswith((".yaml", ".yml")) else CONFIGS / f"{name}.yaml"
+    if name.endswith((".yaml", ".yml")):
+        return Path(name)
+    known = sorted(file.stem for file in CONFIGS.glob("*.yaml"))
+    if name not in known:
+        raise ConfigError(f"unknown config {name!r}; choose {', '.join(known)}, or name a YAML file")
+    return CONFIGS / f"{name}.yaml"
 
 
 def _folder(run: RunConfig, out: Path | None) -> Path:

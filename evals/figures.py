@@ -53,7 +53,7 @@ def main_arm(summary: Summary) -> ArmSummary:
 
 def losses(pairs: Iterable[Pair]) -> Counter[tuple[Shown, bool]]:
     """Scored, answerable questions by how much of their gold evidence was shown and whether they were right."""
-    asked = [(p, g) for p, g in pairs if p.answerable and p.evidence and g.label != "unscored"]
+    asked = [(p, g) for p, g in pairs if p.answerable and p.evidence and g.label in ("correct", "incorrect")]
     return Counter((_shown(recall(p.shown, p.evidence, len(p.shown))), g.label == "correct") for p, g in asked)
 
 

@@ -178,7 +178,7 @@ def _grade(prediction: Prediction, name: str, ask: Callable[[Prediction, str], V
     row = Grade(
         **prediction.model_dump(include={"arm", "config", "question_id", "seed"}),
         label="unscored",
-        f1=token_f1(prediction.gold or "", prediction.answer),
+        f1=0.0 if prediction.error else token_f1(prediction.gold or "", prediction.answer),
         judge=name,
         answer=answer_hash(prediction),
     )

@@ -144,7 +144,7 @@ def _type_rows(summary: Summary) -> list[list[str]]:
 def _retrieval(summary: Summary) -> str:
     measured = [arm for arm in summary.arms if arm.retrieval]
     if not measured:
-        return "No gold evidence, or no ranking was asked for.\n"
+        return "No gold evidence, no ranking was asked for, or every read failed.\n"
     rows = [
         [measure.name, str(measure.value), f"{100 * measure.chance:.1f}", str(measure.value.n)]
         for arm in measured

@@ -39,8 +39,10 @@ def clustered(values: Iterable[tuple[str, float]], seed: int = 0) -> Estimate | 
         clusters[cluster].append(value)
     if not clusters:
         return None
-    sums = np.array([sum(group) for group in clusters.values()])
-    counts = np.array([len(group) for group in clusters.values()])
+    # In one order, whatever order the rows came in: the same run has the same interval.
+    groups = [clusters[cluster] for cluster in sorted(clusters)]
+    sums = np.array([math.fsum(group) for group in groups])
+    counts = np.array([len(group) for group in groups])
     mean, n = float(sums.sum() / counts.sum()), int(counts.sum())
     if len(clusters) == 1:
         return Estimate(mean=mean, low=math.nan, high=math.nan, n=n)

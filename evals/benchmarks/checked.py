@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -69,7 +69,18 @@ def parse(model: type[M], fields: Any, place: str) -> M:
     except ValidationError as exc:
         problem = exc.errors()[0]
         field = ".".join(map(str, problem["loc"])) or model.__name__
+        if problem["type"] == "extra_forbidden":
+            known = ", ".join(_fields_at(model, problem["loc"][:-1]))
+            raise ConfigError(f"{place}, field {field!r}: unknown; choose {known}") from exc
         raise ConfigError(f"{place}, field {field!r}: {problem['msg']} (found {problem['input']!r:.80})") from exc
+
+
+def _fields_at(model: type[BaseModel], place: tuple[int | str, ...]) -> list[str]:
+    """The fields of the model at a place inside `model`."""
+    for name in place:
+        kinds = get_args(model.model_fields[str(name)].annotation) or (model.model_fields[str(name)].annotation,)
+        model = next(kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel))
+    return list(model.model_fields)
 
 
 def once(seen: set[tuple[str, ...]], value: str, place: str, field: str, *within: str) -> None:

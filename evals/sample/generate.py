@@ -1,13 +1,14 @@
 """Write the benchmark `household`: `python -m evals.sample.generate --worlds 12 --out evals/sample/household`."""
 
-import argparse
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 from random import Random
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
+
+import typer
 
 from evals.sample.questions import UNKNOWN, WRITERS, Question
 from evals.sample.world import PEOPLE, Cast, Event, State, draw_cast, simulate
@@ -168,18 +169,20 @@ def write(folder: Path, memories: dict[str, tuple[MemoryRecord, ...]], samples: 
     (folder / "samples.jsonl").write_text("".join(sample.model_dump_json() + "\n" for sample in samples), "utf-8")
 
 
-def main() -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    for name, default in {"worlds": 12, "clips": 60, "questions": 18, "seed": 7}.items():
-        parser.add_argument(f"--{name}", type=int, default=default)
-    parser.add_argument("--out", type=Path, required=True)
-    options = vars(parser.parse_args())
-    folder = options.pop("out")
-    memories, samples = generate(**options)
-    write(folder, memories, samples)
-    print(f"{folder}: {len(memories)} memories, {len(samples)} samples")
+def main(
+    out: Annotated[Path, typer.Option(help="The folder to write memories.jsonl and samples.jsonl to.")],
+    worlds: Annotated[int, typer.Option(min=1, help="How many households, each a memory.")] = 12,
+    clips: Annotated[int, typer.Option(min=4, help="Clips of 30 s in each.")] = 60,
+    questions: Annotated[int, typer.Option(min=1, help="Questions about each, as far as it offers so many.")] = 18,
+    seed: Annotated[int, typer.Option(help="Another seed, other households.")] = 7,
+) -> None:
+    """Write household worlds; with its defaults, the bundled benchmark."""
+    memories, samples = generate(worlds=worlds, clips=clips, questions=questions, seed=seed)
+    write(out, memories, samples)
+    short = worlds * questions - len(samples)
+    note = f" ({short} fewer than asked: the worlds offer no more)" if short else ""
+    print(f"{out}: {len(memories)} memories, {len(samples)} samples{note}")
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

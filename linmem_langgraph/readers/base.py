@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictInt
 
 from linmem_langgraph.filters import matches
 from linmem_langgraph.log import Change, Log
@@ -25,8 +25,8 @@ class Query(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     text: str
-    limit: int | None = Field(default=None, ge=1, le=1_000_000)
-    until: int | None = None
+    limit: StrictInt | None = Field(default=None, ge=1, le=1_000_000)
+    until: StrictInt | None = None
     exclude: frozenset[int | str] = frozenset()
     filter: dict[str, Any] | None = None
 

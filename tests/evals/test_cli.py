@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any, NoReturn
 
 import pytest
 import yaml
@@ -188,7 +189,7 @@ def test_a_wrong_command_line_is_refused(
 
 ERRORS = {
     "benchmark": (["predict", "--benchmark", "houshold"], "unknown benchmark 'houshold'"),
-    "config": (["predict", "--config", "dmo"], "cannot read the config"),
+    "config": (["predict", "--config", "dmo"], "unknown config 'dmo'; choose chroma, demo"),
     "reader": (["predict", "--data", "data", "--set", "reader.name=chrom"], "unknown reader 'chrom'"),
     "option": (["predict", "--data", "data", "--set", "reader.options.limt=3"], "unknown option 'limt'"),
     "embeddings": (["predict", "--data", "data", "--set", "reader.options.embeddings=lex"], "unknown embeddings 'lex'"),
@@ -197,8 +198,8 @@ ERRORS = {
     "key": (["run", "--set", "max_round=4"], "field 'max_round'"),
     "data": (["predict", "--data", "nowhere"], "cannot read"),
     "locomo": (["predict", "--benchmark", "locomo"], "locomo is not bundled"),
-    "judge": (["judge", "--out", "nowhere"], "cannot read the config nowhere/config.yaml"),
-    "report": (["report", "--out", "nowhere"], "cannot read the config nowhere/config.yaml"),
+    "judge": (["judge", "--out", "nowhere"], "there is no run in nowhere"),
+    "report": (["report", "--out", "nowhere"], "there is no run in nowhere"),
 }
 
 
@@ -263,3 +264,16 @@ def test_as_a_process_an_error_leaves_two_and_says_one_thing(tmp_path: Path) -> 
     assert done.returncode == 2
     assert re.fullmatch(r"error: unknown benchmark 'houshold'; choose household, locomo, m3_bench\n", done.stderr)
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_run_that_failed_throughout_is_an_error_and_says_why(
+    data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def down(*args: Any, **options: Any) -> NoReturn:
+        raise ConnectionError("no route")
+
+    monkeypatch.setattr("graphs.extractive.ExtractiveChatModel._generate", down)
+    assert run(monkeypatch, "predict", "--data", "data", "--out", "failed") == 2
+    told = capsys.readouterr()
+    assert "every question failed" in told.err
+    assert "no route" in told.out

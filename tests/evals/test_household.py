@@ -392,10 +392,8 @@ def test_a_clip_has_one_to_three_captions_and_a_thing_several() -> None:
     assert len([what for what in total if what]) >= 3 * 14 * len(many()[0])
 
 
-def test_the_bundle_is_what_its_command_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    options = "--worlds 12 --clips 60 --questions 18 --seed 7 --out"
-    monkeypatch.setattr("sys.argv", ["generate", *options.split(), str(tmp_path / "new")])
-    main()
+def test_the_bundle_is_what_its_command_writes(tmp_path: Path) -> None:
+    main(tmp_path / "new", worlds=12, clips=60, questions=18, seed=7)
     for name in ("memories.jsonl", "samples.jsonl"):
         assert (tmp_path / "new" / name).read_bytes() == (BUNDLE / name).read_bytes()
 

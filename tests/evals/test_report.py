@@ -105,7 +105,7 @@ def test_without_a_ranking_the_report_says_so() -> None:
     rows, grades = rows_of()
     bare = [row.model_copy(update={"ranking": ()}) for row in rows]
 
-    assert "No gold evidence, or no ranking was asked for." in markdown(bare, grades)
+    assert "No gold evidence, no ranking was asked for, or every read failed." in markdown(bare, grades)
 
 
 @pytest.mark.parametrize("label", ["error", "unscored"])

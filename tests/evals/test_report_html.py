@@ -253,7 +253,7 @@ def test_losses_are_counted_by_what_was_shown() -> None:
         pair(11, evidence=()),
         pair(13, label="unscored"),
     ]
-    assert losses(rows) == {("all", True): 1, ("all", False): 1, ("part", False): 1, ("none", True): 1}
+    assert losses(rows) == {("all", True): 1, ("all", False): 1, ("none", True): 1}
 
 
 def test_inlining_changes_markup_but_no_text() -> None:
