@@ -7,10 +7,12 @@ from langchain_core.language_models import BaseChatModel
 from linmem_langgraph.errors import ConfigError
 
 EXTRACTIVE = "offline:extractive"
+VLLM = "vllm:"
 
 
 def chat_model(name: str, **options: Any) -> BaseChatModel:
-    """The chat model called `provider:model`, or the extractive baseline, "offline:extractive", which needs no key.
+    """The chat model called `provider:model`; "vllm:" is the one a vLLM server serves, "offline:extractive" the
+    extractive baseline, which needs no server and no key.
 
     Args:
         options: the model's own, such as `base_url`, `temperature`, `timeout`; the provider checks them.
@@ -26,6 +28,10 @@ def chat_model(name: str, **options: Any) -> BaseChatModel:
         return ExtractiveChatModel()
     if not name:
         raise ConfigError(f"the model's name is {name!r}: write provider:model, or {EXTRACTIVE}")
+    if name.startswith(VLLM):
+        from linmem_langgraph.vllm import ChatVLLM
+
+        return ChatVLLM(model=name.removeprefix(VLLM) or None, **options)
     if name.startswith("offline:"):
         raise ConfigError(f"unknown offline model {name!r}; choose {EXTRACTIVE}")
     try:

@@ -18,11 +18,12 @@ def test_the_python_blocks_run_one_after_the_other(
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
     assert len(blocks) == 2
-    model = ScriptedChatModel(replies=[calling("Where does Anna live?"), AIMessage("In Oslo.")])
+    turns = [calling("Where does Anna live?"), AIMessage("In Oslo.")]
+    model = ScriptedChatModel(replies=[*turns, *turns])
     names: dict[str, Any] = {"model": model}
     for block in blocks:
         exec(compile(block, "README.md", "exec"), names)
-    assert capsys.readouterr().out == "[1] Anna lives in Oslo.\n"
+    assert capsys.readouterr().out == "[1] Anna lives in Oslo.\nIn Oslo.\n"
     asked = {"messages": [("user", "Where does Anna live?")]}
     state = names["agent"].invoke(asked, {"configurable": {"user_id": "anna"}})
     assert "Anna lives in Oslo." in state["messages"][2].text
@@ -36,7 +37,7 @@ def test_its_commands_are_targets_of_the_makefile() -> None:
             r"^([a-z]+):", (Path(__file__).parents[1] / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE
         )
     )
-    named = set(re.findall(r"`?make ([a-z]+)", README))
+    named = set(re.findall(r"(?:`|^)make ([a-z]+)", README, flags=re.MULTILINE))
     assert {"demo", "test", "check", "help", "bench"} <= named
     assert named <= targets
 

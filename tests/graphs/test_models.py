@@ -18,6 +18,7 @@ from graphs.extractive import ExtractiveChatModel
 from graphs.m3_agent import Protocol, create_m3_agent
 from graphs.models import EXTRACTIVE, chat_model
 from linmem_langgraph import ConfigError
+from linmem_langgraph.vllm import ChatVLLM
 
 QUESTION = "Where is the red mug?"
 
@@ -166,6 +167,13 @@ def test_a_bad_value_of_an_option_is_named() -> None:
 def test_an_unknown_option_of_the_offline_model_is_named() -> None:
     with pytest.raises(ConfigError, match="base_url"):
         chat_model(EXTRACTIVE, base_url="http://127.0.0.1:8000/v1")
+
+
+@pytest.mark.parametrize(("name", "model"), [("vllm:", ""), ("vllm:Qwen/Qwen3.5-4B", "Qwen/Qwen3.5-4B")])
+def test_a_model_of_a_vllm_server(name: str, model: str) -> None:
+    made = chat_model(name, base_url="http://127.0.0.1:9/v1", timeout=3)
+    assert isinstance(made, ChatVLLM)
+    assert (made.model_name, made.openai_api_base) == (model, "http://127.0.0.1:9/v1")
 
 
 def test_an_empty_name_is_refused() -> None:
