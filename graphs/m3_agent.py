@@ -92,8 +92,9 @@ def create_m3_agent(
     def round_(state: M3State, *, last: bool) -> M3Update:
         current, shown = _current(state), shown_records(state["messages"])
         message, answer = turn(state["messages"], last)
-        if last:
-            message = message.model_copy(update={"tool_calls": []})
+        if last and message.tool_calls:
+            # Nobody will answer these calls; some providers keep them in the content, too.
+            message = message.model_copy(update={"tool_calls": [], "content": str(message.text)})
         return {
             "messages": [message],
             "rounds": current["rounds"] + 1,

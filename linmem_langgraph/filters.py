@@ -5,6 +5,7 @@
 """
 
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from linmem_langgraph.errors import ConfigError
@@ -20,8 +21,8 @@ def _same(found: Any, wanted: Any) -> bool:
 
 
 def _order(found: Any, wanted: Any) -> int | None:
-    """-1, 0 or 1 for two numbers or two strings; None where they have no order."""
-    for kinds in ((int, float), (str,)):
+    """-1, 0 or 1 for two numbers, strings or instants; None where they have no order."""
+    for kinds in ((int, float), (str,), (datetime,)):
         if all(isinstance(value, kinds) and not isinstance(value, bool) for value in (found, wanted)):
             return int(found > wanted) - int(found < wanted)
     return None
@@ -47,13 +48,15 @@ def conditions(filter: Filter | None) -> list[tuple[str, str, Any]]:
         raise ConfigError(f"a filter is a mapping such as {{'kind': 'semantic'}}, not {filter!r}")
     triples = []
     for name, wanted in (filter or {}).items():
+        if str(name).startswith("$"):
+            raise ConfigError(f"a filter has no {name!r}: every condition must hold; give names of fields or metadata")
         operators = wanted if isinstance(wanted, Mapping) and any(str(key).startswith("$") for key in wanted) else None
         for operator, value in (operators or {"$eq": wanted}).items():
             if operator not in _OPERATORS:
                 raise ConfigError(
                     f"unknown operator {operator!r} in filter on {name!r}; choose {', '.join(_OPERATORS)}"
                 )
-            triples.append((name, operator, value))
+            triples.append((name, operator, _instant(value) if name == "created_at" else value))
     return triples
 
 
@@ -70,4 +73,13 @@ def _find(record: MemoryRecord, name: str) -> Any:
     if name not in _FIELDS:
         return record.metadata.get(name)
     found = getattr(record, name)
-    return found.isoformat() if name == "created_at" and found else found
+    return _instant(found) if name == "created_at" else found
+
+
+def _instant(value: Any) -> datetime | None:
+    """A date as an instant; without a time zone it is taken for UTC."""
+    try:
+        found = datetime.fromisoformat(value) if isinstance(value, str) else value
+        return found and (found if found.tzinfo else found.replace(tzinfo=UTC))
+    except (ValueError, AttributeError) as exc:
+        raise ConfigError(f"created_at is compared with {value!r}: give a date such as '2026-11-20T09:30:00Z'") from exc

@@ -3,6 +3,7 @@
 import json
 import os
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from json import JSONDecodeError
@@ -17,6 +18,9 @@ from linmem_langgraph.errors import ConfigError
 
 _MARK = "linmem.json"
 _FORMAT = 1
+_POLL = 0.002
+_BUSY_MS = 30_000
+_SCRUB_TRIES = 20
 
 
 def resolved(path: str | Path) -> Path:
@@ -45,29 +49,14 @@ class Folder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._threads = Lock()
-        self._processes = FileLock(path / "log.lock")
+        lock = FileLock(path / "log.lock")
         try:
             _claim(path)
-            with self.lock():
+            with lock.acquire(poll_interval=_POLL):
                 self._connection = _connect(path / "log.sqlite")
         except (OSError, sqlite3.Error) as exc:
             raise ConfigError(f"cannot open the memory folder {path}: {exc}") from exc
-        self.store: SqliteStore = _LogStore(self._connection, path / "log.sqlite")
-
-    @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Hold this to change the log: one thread of one process at a time."""
-        with self._threads, self._processes.acquire(poll_interval=0.002):
-            yield
-
-    def scrub(self) -> None:
-        """After a removal: leave no copy of the removed text in the write-ahead log.
-
-        SQLite overwrites deleted content with zeros (`secure_delete`), and the emptied log holds no older pages.
-        """
-        with self.store.lock:
-            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self.store = FolderStore(self._connection, path / "log.sqlite", lock)
 
     def close(self) -> None:
         """Close the log."""
@@ -75,12 +64,12 @@ class Folder:
             self._connection.close()
 
 
-class _LogStore(SqliteStore):
-    """SQLite's own errors do not say which file they are about, nor what can be done."""
+class FolderStore(SqliteStore):
+    """The log's store: its changes take turns between processes, and its errors say which file they are about."""
 
-    def __init__(self, connection: sqlite3.Connection, file: Path) -> None:
+    def __init__(self, connection: sqlite3.Connection, file: Path, lock: FileLock) -> None:
         super().__init__(connection)
-        self._file = file
+        self._file, self._threads, self._processes = file, Lock(), lock
 
     def batch(self, ops: Iterable[Op]) -> list[Result]:
         try:
@@ -90,6 +79,28 @@ class _LogStore(SqliteStore):
                 f"the log {self._file} cannot be read or written ({exc}): if it is damaged, restore it from a copy or "
                 "an export; if the disk is full or it is locked, mend that and try again"
             ) from exc
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Hold this to change the log: one thread of one process at a time."""
+        with self._threads, self._processes.acquire(poll_interval=_POLL):
+            yield
+
+    def scrub(self) -> bool:
+        """After a removal: leave no copy of the removed text in the write-ahead log; whether that could be done.
+
+        SQLite overwrites deleted content with zeros (`secure_delete`), and the emptied log holds no older pages. While
+        somebody else reads the file it cannot be emptied.
+        """
+        for _ in range(_SCRUB_TRIES):
+            with self.lock:
+                self.conn.execute("PRAGMA busy_timeout=0")
+                busy = self.conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+                self.conn.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
+            if not busy:
+                return True
+            time.sleep(0.05)
+        return False
 
 
 def _claim(path: Path) -> None:
@@ -114,7 +125,7 @@ def _claim(path: Path) -> None:
 
 
 def _connect(file: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(file, check_same_thread=False, isolation_level=None, timeout=30.0)
+    connection = sqlite3.connect(file, check_same_thread=False, isolation_level=None, timeout=_BUSY_MS / 1000)
     try:
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON"):
             connection.execute(f"PRAGMA {pragma}").fetchall()

@@ -8,12 +8,14 @@ version, a random token that every change replaces; readers compare it with the 
 import asyncio
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from copy import deepcopy
 from datetime import datetime
 from threading import Lock
 from typing import Any
 from uuid import uuid4
+from weakref import WeakKeyDictionary
 
 from langgraph.store.base import BaseStore, GetOp, Item, Op, PutOp, SearchItem
 from langgraph.store.base.batch import AsyncBatchedBaseStore
@@ -27,8 +29,6 @@ from linmem_langgraph.records import MAX_POSITION, MemoryRecord
 _BATCH = 1_000
 """Items per call of the store: one statement, below SQLite's limit on parameters."""
 
-_FIELDS = {*MemoryRecord.model_fields, "order"} - {"key"}
-
 _EVERYTHING = 2**31 - 1
 
 _KEY = 20
@@ -36,7 +36,8 @@ _KEY = 20
 
 _PATIENCE = 1_000
 
-_stripes = [Lock() for _ in range(64)]
+_stripes: WeakKeyDictionary[BaseStore, list[Lock]] = WeakKeyDictionary()
+_stripes_lock = Lock()
 
 
 class Head(BaseModel):
@@ -81,36 +82,31 @@ class Log:
     """The log of one namespace.
 
     Args:
-        store: any LangGraph store.
+        store: any LangGraph store. Several processes may write to one folder (`Memory.open`); over another store let
+            one process write a namespace: LangGraph's stores have no compare-and-set.
         namespace: whose memory it is.
-        guard: a lock between processes, entered around each change, for a store that several processes share.
-
     Raises:
         NamespaceError: the namespace is invalid.
     """
 
-    def __init__(
-        self,
-        store: BaseStore,
-        namespace: namespaces.Namespace,
-        *,
-        guard: Callable[[], AbstractContextManager[Any]] | None = None,
-    ) -> None:
+    def __init__(self, store: BaseStore, namespace: namespaces.Namespace) -> None:
         self.namespace = namespace
-        self._store = store
-        self._guard = guard
+        self.store = store
         self._place = namespaces.encode(namespace)
         self._head_place = ("%linmem", *self._place)
-        self._lock = _stripes[hash(self._place) % len(_stripes)]
+        with _stripes_lock:
+            # Each store has its own: an async store's writer waits for its loop, and nobody else may wait for that.
+            locks = _stripes.setdefault(store, [Lock() for _ in range(64)])
+        self._lock = locks[hash(self._place) % len(locks)]
 
     def head(self) -> Head:
         """The log's head now: one `get` of the store."""
-        refuse_own_loop(self._store)
+        refuse_own_loop(self.store)
         return self._read([])[0]
 
     def records(self, *, until: int | None = None, filter: Filter | None = None) -> list[MemoryRecord]:
         """The records up to position `until`, inclusive, that match `filter`: by position, then as written."""
-        refuse_own_loop(self._store)
+        refuse_own_loop(self.store)
         items: dict[str, Item] = {}
         offset = 0
         while page := self._page(offset):
@@ -124,7 +120,7 @@ class Log:
 
     def get(self, keys: Sequence[str]) -> list[MemoryRecord]:
         """The records of those keys that are in the log, in log order."""
-        refuse_own_loop(self._store)
+        refuse_own_loop(self.store)
         return [_to_record(item) for item in sorted(self._read(keys)[1].values(), key=_in_order)]
 
     def write(self, records: Iterable[MemoryRecord]) -> tuple[list[str], Change | None]:
@@ -133,7 +129,7 @@ class Log:
         A record without position gets the next one; one whose key is known and whose content is the same changes
         nothing. Each 1,000 records are one atomic call of the store.
         """
-        refuse_own_loop(self._store)
+        refuse_own_loop(self.store)
         records, keys, changes = _with_derived_keys(records), list[str](), list[Change]()
         with self._changing():
             for start in range(0, len(records), _BATCH):
@@ -145,9 +141,10 @@ class Log:
     def remove(self, keys: Iterable[str] | None = None) -> Change:
         """Remove the records of those keys, or all of them and the head.
 
-        The change's `removed` are the keys that were in the log. Their positions are not handed out again.
+        The change's `removed` are the keys that were in the log. Their positions are not handed out again, unless all
+        of the log is removed.
         """
-        refuse_own_loop(self._store)
+        refuse_own_loop(self.store)
         with self._changing():
             head, found = self._read([] if keys is None else list(keys))
             gone = [str(record.key) for record in self.records()] if keys is None else list(found)
@@ -158,23 +155,25 @@ class Log:
                 after = after.model_copy(update={"version": uuid4().hex, "count": count})
                 if keys is None and start + _BATCH >= len(gone):
                     after = Head()
-                self._store.batch([self._head_op(after), *(PutOp(self._place, key, None) for key in batch)])
+                self.store.batch([*(PutOp(self._place, key, None) for key in batch), self._head_op(after)])
             return Change(base=head.version, version=after.version, removed=tuple(gone))
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
-        with self._lock, self._guard() if self._guard else nullcontext():
+        # A folder's store has a lock between processes; others do not.
+        turn = getattr(self.store, "turn", None)
+        with self._lock, turn() if turn else nullcontext():
             yield
 
     def _page(self, offset: int) -> list[SearchItem]:
         for _ in range(_PATIENCE):
             try:
-                return self._store.search(self._place, limit=_EVERYTHING, offset=offset, refresh_ttl=False)
+                return self.store.search(self._place, limit=_EVERYTHING, offset=offset, refresh_ttl=False)
             except RuntimeError as exc:
                 # InMemoryStore iterates over dictionaries that other threads may be writing to.
                 if "changed size during iteration" not in str(exc):
                     raise
-        raise ReaderUnavailable(f"{type(self._store).__name__} was written to without a pause: try again")
+        raise ReaderUnavailable(f"{type(self.store).__name__} was written to without a pause: try again")
 
     def _read(self, keys: Sequence[str]) -> tuple[Head, dict[str, Item]]:
         head, found = Head(), dict[str, Item]()
@@ -182,7 +181,7 @@ class Log:
             batch = keys[start : start + _BATCH]
             gets: list[Op] = [GetOp(self._head_place, "head", refresh_ttl=False)]
             gets += [GetOp(self._place, key, refresh_ttl=False) for key in dict.fromkeys(batch)]
-            first, *rest = self._store.batch(gets)
+            first, *rest = self.store.batch(gets)
             if isinstance(first, Item):
                 head = Head.model_validate(first.value)
             found.update((item.key, item) for item in rest if isinstance(item, Item) and _is_record(item))
@@ -215,7 +214,8 @@ class Log:
             next_order=order,
         )
         puts: list[Op] = [PutOp(self._place, key, values[key], index=False) for key in written]
-        self._store.batch([self._head_op(after), *puts])
+        # The head last: a store without transactions must not show the new version before the records.
+        self.store.batch([*puts, self._head_op(after)])
         return keys, Change(base=head.version, version=after.version, written=tuple(written.values()))
 
     def _head_op(self, head: Head) -> Op:
@@ -245,7 +245,7 @@ def _in_order(item: Item) -> tuple[int, int, str]:
 
 
 def _is_record(item: Item) -> bool:
-    return item.value.keys() == _FIELDS
+    return item.value.keys() >= {"text", "position", "order"}
 
 
 def _to_record(item: Item) -> MemoryRecord:
@@ -255,9 +255,10 @@ def _to_record(item: Item) -> MemoryRecord:
         text=value["text"],
         position=value["position"],
         key=item.key,
-        kind=value["kind"],
-        created_at=datetime.fromisoformat(value["created_at"]) if value["created_at"] else None,
-        metadata=value["metadata"],
+        kind=value.get("kind", "episodic"),
+        created_at=datetime.fromisoformat(value["created_at"]) if value.get("created_at") else None,
+        # A copy: a store in memory hands out its own objects, and editing a record must not edit the log.
+        metadata=deepcopy(value["metadata"]) if value.get("metadata") else {},
     )
 
 

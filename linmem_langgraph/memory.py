@@ -2,8 +2,8 @@
 
 import json
 import time
-from collections.abc import Callable, Collection, Iterable
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Collection, Iterable
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -33,8 +33,9 @@ class Memory:
     Safe to share between threads. Use it as a context manager, or call `close`.
 
     Args:
-        reader: answers the queries.
-        store: the LangGraph store that keeps the log; None = the store of the graph that is running.
+        reader: answers the queries; it serves this memory alone, and is closed with it.
+        store: the LangGraph store that keeps the log; None = the store of the graph that is running. Several processes
+            may write to one folder (`Memory.open`); over another store let one process write a namespace.
 
     Raises (all methods):
         NamespaceError: the namespace is invalid.
@@ -44,8 +45,6 @@ class Memory:
     def __init__(self, reader: Reader, *, store: BaseStore | None = None) -> None:
         self.reader = reader
         self._store = store
-        self._guard: Callable[[], AbstractContextManager[Any]] | None = None
-        self._after_forget: Callable[[], None] = lambda: None
         self._updates = Updates(reader)
         self._closed = False
         self._closing = ExitStack()
@@ -71,7 +70,6 @@ class Memory:
             folder = Folder(where)
             undo.pop_all()
         memory = cls(chosen, store=folder.store)
-        memory._guard, memory._after_forget = folder.lock, folder.scrub
         memory._closing.callback(folder.close)
         return memory
 
@@ -79,11 +77,11 @@ class Memory:
         """Remember `records`; their keys, in the order given.
 
         Returns when the log has them durably. No model is called: indexing and priming follow in the background.
-        Writing a known key replaces its record; writing the same record again changes nothing.
+        Writing a known key replaces its record. Writing a record again changes nothing if it has a key or a position;
+        without either it is another record at the next position.
 
         Raises:
             RecordError: a record is invalid; nothing was written.
-            ContextOverflow: a record is larger than the reader's model can read; nothing was written.
         """
         log = self._log(namespace)
         given = [records] if isinstance(records, (str, MemoryRecord)) else records
@@ -127,12 +125,17 @@ class Memory:
         """All records up to position `until`, inclusive: by position, and as written within one."""
         return self._log(namespace).records(until=until)
 
+    def get(self, namespace: Namespace, keys: Iterable[str]) -> list[MemoryRecord]:
+        """The records of those keys that are there, in log order."""
+        return self._log(namespace).get([key for key in dict.fromkeys(keys) if is_key(key)])
+
     def forget(self, namespace: Namespace, keys: Iterable[str] | str | None = None) -> ForgetReceipt:
         """Forget records by key, or the whole namespace; not the namespaces below it.
 
-        Log and index are cleaned before this returns. In a folder, no text, metadata or namespace of what was forgotten
-        is left in any file; keys and vectors may linger in Chroma's files until it compacts them, so choose keys that
-        say nothing (the ones made here are random or hashes).
+        Log and index are cleaned before this returns, and in a folder the log's files are, too. The index never holds
+        texts, readable metadata or namespaces. Keys and vectors may linger in Chroma's files until it compacts them, so
+        choose keys that say nothing (the ones made here are random or hashes); and its library writes unused slots of
+        its graph as it finds them in memory, which can be anything the process has read.
 
         Raises:
             ReaderUnavailable: the log has forgotten, but the reader's index could not be reached and still holds
@@ -143,8 +146,9 @@ class Memory:
         known = None if wanted is None else [key for key in wanted if is_key(key)]
         self._updates.wait(namespace)
         change = log.remove(known)
-        gone = change.removed
-        self._after_forget()
+        gone = frozenset(change.removed)
+        scrub = getattr(log.store, "scrub", None)
+        scrubbed = scrub is None or scrub()
         self._updates.wait(namespace)
         try:
             from_index = self.reader.forget(log, known, change)
@@ -155,10 +159,11 @@ class Memory:
             ) from exc
         return ForgetReceipt(
             namespace=namespace,
-            forgotten=gone,
-            unknown=tuple(key for key in wanted or () if key not in set(gone)),
+            forgotten=change.removed,
+            unknown=tuple(key for key in wanted or () if key not in gone),
             from_log=len(gone),
             from_index=from_index,
+            scrubbed=scrubbed,
             reader=self.reader.name,
             forgotten_at=datetime.now(UTC),
         )
@@ -227,6 +232,10 @@ class Memory:
         """`forget`, without blocking the event loop."""
         return await run_in_executor(None, self.forget, namespace, keys)
 
+    async def aclose(self) -> None:
+        """`close`, without blocking the event loop."""
+        await run_in_executor(None, self.close)
+
     async def aflush(self) -> None:
         """`flush`, without blocking the event loop."""
         await run_in_executor(None, self.flush)
@@ -242,18 +251,18 @@ class Memory:
     @property
     def store(self) -> BaseStore:
         """The store that keeps the log; without one of its own, the running graph's."""
-        return self._store or _running_store()
+        return _running_store() if self._store is None else self._store
 
     def _log(self, namespace: Namespace) -> Log:
         if self._closed:
             raise ConfigError("this memory is closed: make or open another")
         store = self.store
         refuse_own_loop(store)
-        return Log(store, namespace, guard=self._guard)
+        return Log(store, namespace)
 
     def _refuse_to_wait_on_own_loop(self) -> None:
-        if self._store is not None and self._updates.pending:
-            refuse_own_loop(self._store)
+        for log in self._updates.pending():
+            refuse_own_loop(log.store)
 
 
 def _running_store() -> BaseStore:

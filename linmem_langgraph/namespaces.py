@@ -53,8 +53,8 @@ class NamespaceTemplate:
     """A namespace with fields to be filled at run time: `("users", "{user_id}")`, `("user-{user_id}",)`.
 
     A field's value comes from the run-time context, else from `config["configurable"]`, else from the authenticated
-    user of a LangGraph server (its attributes; `user_id` also means its `identity`). Strings, integers and UUIDs are
-    values; there is no default.
+    user of a LangGraph server (its attributes; `user_id` also means its `identity`). So a server whose clients may set
+    context or configurable lets them choose the namespace. Strings, integers and UUIDs are values; there is no default.
 
     Raises:
         NamespaceError: a label is empty, or a brace is not part of a `{field}`.
@@ -67,6 +67,11 @@ class NamespaceTemplate:
             rest = _FIELD.sub("", label)
             if "{" in rest or "}" in rest or "{}" in label:
                 raise NamespaceError(f"namespace label {label!r} has a brace that names no field: write '{{user_id}}'")
+            if len(_FIELD.findall(label)) > 1:
+                # "{org}-{user}" would be the same namespace for (a-b, c) and (a, b-c).
+                raise NamespaceError(
+                    f"namespace label {label!r} has two fields: write two labels, so that they stay apart"
+                )
 
     def fill(
         self, *, context: Any = None, configurable: Mapping[str, Any] | None = None, user: Any = None

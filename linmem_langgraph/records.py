@@ -43,8 +43,8 @@ class MemoryRecord(BaseModel):
         text: 1 to 100,000 characters, without NUL and lone surrogates, not only white space.
         position: place in time, an integer from 0: clip, session or turn number. Many records may share one.
             None = the next one, assigned when the record is written.
-        key: identity within the namespace; writing a key again replaces its record.
-            None = derived from the content and the position when the record is written.
+        key: identity within the namespace; writing a key again replaces its record. None = made when the record is
+            written: from the content if it has a position, so that writing it again changes nothing; else random.
         kind: free label; "episodic" (what happened) and "semantic" (what holds) are the usual ones.
         created_at: when it happened, if the caller knows.
         metadata: JSON values by name; reads can filter on them.
@@ -177,6 +177,8 @@ class ForgetReceipt(BaseModel):
         unknown: the keys that were asked for and were not there.
         from_log: how many records went from the log.
         from_index: how many entries went from the reader's derived state.
+        scrubbed: for a folder: whether the log's files hold no copy either; False while another program reads them, and
+            then until the next `forget` or close.
         reader: the reader whose derived state was cleaned.
         forgotten_at: when, UTC.
     """
@@ -188,5 +190,6 @@ class ForgetReceipt(BaseModel):
     unknown: tuple[str, ...]
     from_log: int
     from_index: int
+    scrubbed: bool
     reader: str
     forgotten_at: datetime

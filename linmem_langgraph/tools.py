@@ -7,10 +7,10 @@ from langchain_core.tools import BaseTool, StructuredTool, ToolException
 from langgraph.prebuilt import ToolRuntime
 from pydantic import Field
 
-from linmem_langgraph.errors import ConfigError, ReaderUnavailable
+from linmem_langgraph.errors import ConfigError, ReaderUnavailable, RecordError
 from linmem_langgraph.memory import Memory, as_query
 from linmem_langgraph.namespaces import Namespace, NamespaceTemplate
-from linmem_langgraph.records import MemoryRecord, Reading
+from linmem_langgraph.records import MemoryRecord, Reading, as_record
 
 SEARCH_INSTRUCTIONS = (
     "Search long-term memory. Ask one specific question, or name the people, things and places it is about. The result "
@@ -42,8 +42,7 @@ def create_search_memory_tool(
     developer can mend is raised.
 
     The model sees the reading's text; the message's artifact is the reading as plain dicts and lists, with its
-    namespace and `until`. What the state of the running graph names as shown is left out: the records of `seen_keys`,
-    or else the positions of `seen`.
+    namespace and `until`. Records whose keys the state of the running graph lists in `seen_keys` are left out.
 
     Args:
         memory: what to read.
@@ -104,6 +103,8 @@ def create_manage_memory_tool(
 ) -> BaseTool:
     """A tool that creates, updates and deletes memories.
 
+    The model learns the ids of older memories from a search tool made with `show_ids=True`.
+
     Args:
         memory: what to change.
         namespace: whose memory, with `{fields}` filled at run time (see `NamespaceTemplate`).
@@ -155,10 +156,10 @@ def _manage(memory: Memory, where: Namespace, content: str | None, action: str, 
         if not memory.forget(where, [id]).forgotten:
             raise ToolException(f"there is no memory with the id {id!r}")
         return {"action": "deleted", "id": id}
-    known = next((record for record in memory.records(where) if record.key == id), None)
-    if known is None:
+    known = memory.get(where, [id])
+    if not known:
         raise ToolException(f"there is no memory with the id {id!r}: create one instead")
-    memory.write(where, known.model_copy(update={"text": _content(content, action).text}))
+    memory.write(where, known[0].model_copy(update={"text": _content(content, action).text}))
     return {"action": "updated", "id": id}
 
 
@@ -166,16 +167,16 @@ def _content(content: str | None, action: str) -> MemoryRecord:
     if not content or not content.strip():
         raise ToolException(f"{action} needs content: the text to remember")
     try:
-        return MemoryRecord(text=content)
-    except ValueError as exc:
-        raise ToolException(f"that content cannot be remembered: {exc}") from exc
+        return as_record(content)
+    except RecordError as exc:
+        raise ToolException(str(exc)) from exc
 
 
-def _seen(runtime: ToolRuntime[Any, Any] | None) -> frozenset[int | str]:
+def _seen(runtime: ToolRuntime[Any, Any] | None) -> frozenset[str]:
+    """What the loop of `graphs.m3_agent` says it has shown; another graph's field of that name is not touched."""
     state = getattr(runtime, "state", None)
-    if not isinstance(state, Mapping):
-        return frozenset()
-    return frozenset(state["seen_keys"] if "seen_keys" in state else state.get("seen") or ())
+    found = state.get("seen_keys") if isinstance(state, Mapping) else None
+    return frozenset(key for key in found if isinstance(key, str)) if isinstance(found, list) else frozenset()
 
 
 def _namespace(template: NamespaceTemplate, runtime: ToolRuntime[Any, Any] | None) -> Namespace:

@@ -2,6 +2,7 @@
 
 import logging
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from threading import Condition
 
 from linmem_langgraph.log import Change, Log, joined
@@ -19,73 +20,101 @@ class Updates:
         self._workers = workers
         self._executor: ThreadPoolExecutor | None = None
         self._state = Condition()
-        self._pending: dict[Namespace, list[tuple[Log, Change]]] = {}
-        self._busy: set[Namespace] = set()
-        self._errors: list[Exception] = []
+        self._tickets = count(1)
+        self._waiting: dict[Namespace, list[Job]] = {}
+        self._running: dict[Namespace, list[Job]] = {}
+        self._errors: dict[Namespace, Exception] = {}
 
     def submit(self, log: Log, change: Change) -> None:
         """Return at once; `change` is applied later."""
         with self._state:
-            self._pending.setdefault(log.namespace, []).append((log, change))
-            if log.namespace in self._busy:
+            jobs = self._waiting.setdefault(log.namespace, [])
+            jobs.append((next(self._tickets), log, change))
+            if log.namespace in self._running:
                 return
-            self._busy.add(log.namespace)
             if self._executor is None:
                 self._executor = ThreadPoolExecutor(self._workers, thread_name_prefix="linmem-updates")
-            self._executor.submit(self._work, log.namespace)
+            try:
+                self._executor.submit(self._work, log.namespace)
+            except RuntimeError:
+                # Closed meanwhile, or the interpreter ends: the log has the records, and the next read catches up.
+                del self._waiting[log.namespace]
+                return
+            self._running[log.namespace] = []
 
-    @property
-    def pending(self) -> bool:
-        """Whether anything is left to do."""
+    def pending(self) -> list[Log]:
+        """The logs with changes left to follow."""
         with self._state:
-            return bool(self._busy)
+            batches = (*self._waiting.values(), *self._running.values())
+            return [log for jobs in batches for _, log, _ in jobs]
 
     def wait(self, namespace: Namespace) -> None:
-        """Until nothing is pending for `namespace`."""
+        """Until what was submitted for `namespace` before this call is done."""
         with self._state:
-            self._state.wait_for(lambda: namespace not in self._busy)
+            last = next(self._tickets)
+            self._state.wait_for(lambda: not self._left(namespace, last))
 
     def flush(self) -> None:
-        """Until nothing is pending at all.
+        """Until what was submitted before this call is done.
 
         Raises:
-            Exception: the first failure since the last flush. The log has the records all the same, and the next read
-                brings the derived state up to date.
+            Exception: a failure since the last flush that nothing has mended yet. The log has the records all the same,
+                and the next read brings the derived state up to date.
         """
         with self._state:
-            self._state.wait_for(lambda: not self._busy)
-            errors, self._errors = self._errors, []
-        if errors:
-            raise errors[0]
+            last = next(self._tickets)
+            self._state.wait_for(
+                lambda: not any(self._left(namespace, last) for namespace in {*self._waiting, *self._running})
+            )
+            errors, self._errors = self._errors, {}
+        for error in errors.values():
+            raise error
 
     def close(self) -> None:
         """Finish what is pending and end the workers."""
         if self._executor is not None:
             self._executor.shutdown(wait=True)
 
+    def _left(self, namespace: Namespace, last: int) -> bool:
+        jobs = (*self._running.get(namespace, ()), *self._waiting.get(namespace, ()))
+        return any(ticket < last for ticket, _, _ in jobs[:1])
+
     def _work(self, namespace: Namespace) -> None:
         while True:
             with self._state:
-                batch = self._pending.pop(namespace, [])
-                if not batch:
-                    self._busy.discard(namespace)
-                    self._state.notify_all()
-                    return
-            for log, change in _coalesced(batch):
-                try:
-                    self._reader.update(log, change)
-                except Exception as exc:
-                    logger.warning("the reader could not follow a write to %r: %s", namespace, exc)
-                    with self._state:
-                        self._errors.append(exc)
+                jobs = self._waiting.pop(namespace, [])
+                if jobs:
+                    self._running[namespace] = jobs
+                else:
+                    self._running.pop(namespace, None)
+                self._state.notify_all()
+            if not jobs:
+                return
+            for log, change in _coalesced(jobs):
+                self._follow(log, change)
 
-
-def _coalesced(batch: list[tuple[Log, Change]]) -> list[tuple[Log, Change]]:
-    """Runs of changes that follow each other, each as one."""
-    runs: list[list[tuple[Log, Change]]] = []
-    for log, change in batch:
-        if runs and runs[-1][-1][1].version == change.base:
-            runs[-1].append((log, change))
+    def _follow(self, log: Log, change: Change) -> None:
+        try:
+            self._reader.update(log, change)
+        except Exception as exc:
+            logger.warning("the reader could not follow a write to %r: %s", log.namespace, exc)
+            with self._state:
+                self._errors[log.namespace] = exc
         else:
-            runs.append([(log, change)])
-    return [(run[0][0], joined([change for _, change in run])) for run in runs]
+            with self._state:
+                self._errors.pop(log.namespace, None)
+
+
+Job = tuple[int, Log, Change]
+"""A change to follow, with the ticket that says when it came."""
+
+
+def _coalesced(jobs: list[Job]) -> list[tuple[Log, Change]]:
+    """Runs of changes that follow each other, each as one."""
+    runs: list[list[Job]] = []
+    for job in jobs:
+        if runs and runs[-1][-1][2].version == job[2].base:
+            runs[-1].append(job)
+        else:
+            runs.append([job])
+    return [(run[0][1], joined([change for _, _, change in run])) for run in runs]

@@ -65,7 +65,7 @@ def test_matches(filter: dict[str, Any] | None) -> None:
         {"place": {"room": "kitchen"}},
         {"position": {"$lt": 3}},
         {"kind": "semantic", "who": "bert"},
-        {"created_at": {"$gte": "2024"}},
+        {"created_at": {"$gte": "2124-01-01"}},
         {"text": "Anna sleeps"},
     ],
 )
@@ -85,4 +85,20 @@ def test_does_not_match(filter: dict[str, Any]) -> None:
 )
 def test_a_bad_filter_is_refused(filter: Any, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
+        matches(RECORD, filter)
+
+
+@pytest.mark.parametrize("same", ["2024-05-01T12:00:00Z", "2024-05-01T14:00:00+02:00", "2024-05-01T12:00:00"])
+def test_dates_are_compared_as_instants(same: str) -> None:
+    noon = datetime(2024, 5, 1, 12, tzinfo=UTC)
+    record = MemoryRecord(text="x", created_at=noon)
+    assert matches(record, {"created_at": same})
+    assert matches(record, {"created_at": {"$gte": noon, "$lte": same}})
+    assert not matches(record, {"created_at": {"$gt": same}})
+    assert not matches(MemoryRecord(text="x"), {"created_at": {"$lte": same}})
+
+
+@pytest.mark.parametrize("filter", [{"$or": [{"a": 1}]}, {"$and": []}, {"created_at": {"$gte": "yesterday"}}])
+def test_what_can_never_hold_is_an_error_and_no_empty_result(filter: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError):
         matches(RECORD, filter)

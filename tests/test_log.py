@@ -1,5 +1,6 @@
 """The log over every kind of store."""
 
+import asyncio
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -7,6 +8,8 @@ from uuid import uuid4
 
 import pytest
 from langgraph.store.base import BaseStore
+from langgraph.store.memory import InMemoryStore
+from langgraph.store.sqlite import AsyncSqliteStore
 
 from linmem_langgraph import MemoryRecord, transcript
 from linmem_langgraph.log import Change, Head, Log, joined
@@ -382,3 +385,20 @@ def test_two_changes_as_one_do_what_both_did(one: Change, other: Change) -> None
     both = joined([one, other])
     assert (both.base, both.version) == ("0", "2")
     assert apply(held, both) == apply(apply(held, one), other)
+
+
+def test_editing_a_returned_record_does_not_edit_the_log(log: Log) -> None:
+    log.write([MemoryRecord(text="x", key="k", metadata={"who": ["anna"]})])
+    found = log.records()[0]
+    found.metadata["who"] = "bert"
+    assert log.records()[0].metadata == {"who": ["anna"]}
+    assert log.write([found])[1] is not None
+
+
+async def test_a_writer_over_an_async_store_does_not_stop_another_store_on_its_loop(namespace: Namespace) -> None:
+    async with AsyncSqliteStore.from_conn_string(":memory:") as store:
+        await store.setup()
+        slow = asyncio.create_task(asyncio.to_thread(Log(store, namespace).write, some(*map(str, range(2_000)))))
+        await asyncio.sleep(0.01)
+        Log(InMemoryStore(), namespace).write(some("at once"))
+        await slow

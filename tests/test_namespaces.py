@@ -77,7 +77,7 @@ class User:
         (("users", "{user_id}"), {"user": {"identity": "bert"}}, ("users", "bert")),
         (("{tenant}", "{identity}"), {"user": User()}, ("oslo", "anna@example.org")),
         ("user-{user_id}", {"context": {"user_id": 7}}, ("user-7",)),
-        (("{team}-{user_id}",), {"context": Context("a", "b")}, ("b-a",)),
+        (("{team}", "{user_id}"), {"context": Context("a", "b")}, ("b", "a")),
         (("{user_id}",), {"context": {"user_id": "a.b c%"}}, ("a.b c%",)),
         (("{user_id}",), {"context": {"user_id": "{user_id}"}}, ("{user_id}",)),
         (("{user_id}",), {"context": {"user_id": UUID(int=5)}}, (str(UUID(int=5)),)),
@@ -131,3 +131,8 @@ def test_two_users_never_share_a_namespace(users: list[str]) -> None:
     template = NamespaceTemplate(("users", "user-{user_id}"))
     first, second = (encode(template.fill(context={"user_id": user})) for user in users)
     assert first != second
+
+
+def test_two_fields_in_a_label_would_let_two_users_meet() -> None:
+    with pytest.raises(NamespaceError, match="two labels"):
+        NamespaceTemplate(("{org}-{user}",))

@@ -58,7 +58,7 @@ class State(TypedDict):
 
 
 class SeeingState(State):
-    seen: list[int]
+    seen_keys: list[str]
 
 
 @dataclass
@@ -200,9 +200,10 @@ def test_pages_follow_each_other(tmp_path: Path, namespace: Namespace, by: Any) 
 
 
 @pytest.mark.usefixtures("clips")
-def test_positions_the_graph_has_seen_are_left_out(memory: Memory, namespace: Namespace) -> None:
+def test_records_the_graph_has_seen_are_left_out(memory: Memory, namespace: Namespace) -> None:
     graph = node_graph(create_search_memory_tool(memory, namespace=namespace), state=SeeingState)
-    found = graph.invoke({"messages": [call(query="red mug", limit=4)], "seen": [0, 3]})["messages"][-1]
+    seen = [record.key for record in memory.records(namespace) if record.position in (0, 3)]
+    found = graph.invoke({"messages": [call(query="red mug", limit=4)], "seen_keys": seen})["messages"][-1]
     assert {hit["record"]["position"] for hit in found.artifact["records"]} == {1, 2}
 
 

@@ -191,3 +191,45 @@ def test_using_a_closed_memory_is_an_error_and_no_hang(reader: NotingReader, nam
             pool.submit(memory.write, namespace, "y").result(timeout=10)
         with pytest.raises(Exception, match="closed"):
             pool.submit(memory.read, namespace, "y").result(timeout=10)
+
+
+def test_waiting_is_for_what_was_written_before_and_not_for_later_writers(namespace: Namespace) -> None:
+    """A read beside a writer that never stops would wait for ever."""
+    reader = NotingReader()
+    updates, log = Updates(reader), Log(InMemoryStore(), namespace)
+    reader.go.clear()
+    updates.submit(log, Change(base="", version="1"))
+    assert reader.waiting.wait(10)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(updates.wait, namespace)
+        while not waiting.running():
+            pass
+        held = Event()
+
+        def hold(log: Log, change: Change) -> None:
+            assert held.wait(30)
+
+        reader.update = hold  # type: ignore[method-assign]
+        updates.submit(log, Change(base="1", version="2"))
+        reader.go.set()
+        waiting.result(timeout=10)
+        held.set()
+    updates.close()
+
+
+def test_a_failure_that_a_later_update_mended_is_not_raised(namespace: Namespace) -> None:
+    updates, log = Updates(NotingReader()), Log(InMemoryStore(), namespace)
+    failing = MemoryRecord(text="fail", key="k", position=0)
+    updates.submit(log, Change(base="", version="1", written=(failing,)))
+    updates.wait(namespace)
+    updates.submit(log, Change(base="1", version="2"))
+    updates.flush()
+    updates.close()
+
+
+def test_a_change_that_comes_after_the_end_is_left_to_the_next_read(namespace: Namespace) -> None:
+    updates, log = Updates(NotingReader()), Log(InMemoryStore(), namespace)
+    updates.submit(log, Change(base="", version="1"))
+    updates.close()
+    updates.submit(log, Change(base="1", version="2"))
+    updates.flush()

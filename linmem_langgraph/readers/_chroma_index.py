@@ -81,6 +81,10 @@ class ChromaIndex:
                 written = tuple(log.get([str(record.key) for record in written]))
             _delete(collection, change.removed)
             self._upsert(collection, written, stamp=change.version)
+            if log.head().version != change.version:
+                # Somebody else may have forgotten one meanwhile, and cleaned the index before it came in.
+                kept = {record.key for record in log.get([str(record.key) for record in written])}
+                _delete(collection, [str(record.key) for record in written if record.key not in kept])
             if written:
                 self._version = change.version
             else:
@@ -158,7 +162,7 @@ class ChromaIndex:
             collection = self._source.client().create_collection(
                 self._name,
                 embedding_function=None,
-                configuration=cast("CreateCollectionConfiguration", {"hnsw": {"space": "cosine", **self._hnsw}}),
+                configuration=cast("CreateCollectionConfiguration", {"hnsw": {**self._hnsw, "space": "cosine"}}),
                 metadata=self._metadata("", 0),
                 get_or_create=True,
             )

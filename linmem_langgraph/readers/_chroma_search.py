@@ -58,7 +58,9 @@ def where_of(query: Query) -> dict[str, Any] | None:
     if 0 < len(seen) <= _MOST_EXCLUDED:
         clauses.append({"position": {"$nin": seen}})
     for name, operator, value in conditions(query.filter):
-        if operator == "$eq" and name not in ("key", "position", "created_at") and isinstance(value, (str, bool)):
+        if name == "position" and type(value) is int and abs(value) <= MAX_POSITION:
+            clauses.append({"position": {operator: value}})
+        elif operator == "$eq" and name not in ("key", "position", "created_at") and isinstance(value, (str, bool)):
             place, wanted = (name, value) if name == "kind" else hashed(name, value)
             clauses.append({place: {"$eq": wanted}})
     return {"$and": clauses} if len(clauses) > 1 else clauses[0] if clauses else None

@@ -60,6 +60,8 @@ class Embedder:
             ) from exc
 
 
+_SETTINGS = ("model", "model_name", "dimensions")
+
 _DEFAULT = "chroma:default:all-MiniLM-L6-v2"
 
 _DEFAULT_HELP = (
@@ -78,10 +80,20 @@ def _rows(vectors: Any) -> Any:
 def _name(embeddings: Any) -> str:
     if isinstance(embeddings, Embeddings):
         kind = f"langchain:{type(embeddings).__qualname__}"
-        settings = (getattr(embeddings, name, None) for name in ("model", "model_name", "dimensions"))
+        settings = [getattr(embeddings, name, None) for name in _SETTINGS]
     else:
-        named = getattr(embeddings, "name", None)
-        kind = f"chroma:{named() if callable(named) else type(embeddings).__qualname__}"
-        config = embeddings.get_config() if hasattr(embeddings, "get_config") else {}
-        settings = (config.get(name) for name in ("model", "model_name", "dimensions"))
+        # Chroma's base class leaves both unimplemented: a function of one's own may have neither.
+        named, config = _told(embeddings, "name"), _told(embeddings, "get_config")
+        if named == "default":
+            return _DEFAULT
+        kind = f"chroma:{named if isinstance(named, str) else type(embeddings).__qualname__}"
+        settings = [config.get(name) for name in _SETTINGS] if isinstance(config, dict) else []
     return ":".join([kind, *(str(setting) for setting in settings if setting is not None)])
+
+
+def _told(embeddings: Any, method: str) -> Any:
+    ask = getattr(embeddings, method, None)
+    try:
+        return ask() if callable(ask) else None
+    except NotImplementedError:
+        return None

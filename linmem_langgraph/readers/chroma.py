@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_HNSW = ("ef_search", "ef_construction", "max_neighbors")
+
 NOTHING = "Nothing in memory matches."
 """The text of an empty reading."""
 
@@ -43,7 +45,8 @@ class ChromaReader(Reader):
         limit: how many records or positions a read returns when it does not say.
         neighbours: for by="position": this many positions before and after each, too.
         threshold: only what has at least this cosine similarity; None = no bound.
-        hnsw: parameters of the index (`ef_search`, `ef_construction`, `max_neighbors`) over Chroma's own.
+        hnsw: parameters of the index (`ef_search`, `ef_construction`, `max_neighbors`) over Chroma's own, for
+            collections made from now on.
 
     Raises:
         ConfigError: an argument is invalid.
@@ -71,6 +74,9 @@ class ChromaReader(Reader):
             raise ConfigError(f"limit is {limit!r} and neighbours {neighbours!r}: give integers of at least 1 and 0")
         if not isinstance(threshold, float | int | None):
             raise ConfigError(f"threshold is {threshold!r}: give a cosine similarity, such as 0.5, or None")
+        for name, value in (hnsw or {}).items():
+            if name not in _HNSW or not isinstance(value, int) or value < 1:
+                raise ConfigError(f"hnsw has {name!r}: {value!r}; give positive integers for {', '.join(_HNSW)}")
         self._embedder = Embedder(embeddings)
         self._by, self._limit, self._neighbours, self._threshold = by, limit, neighbours, threshold
         self._hnsw = hnsw or {}
@@ -170,6 +176,8 @@ class ChromaReader(Reader):
         return [ScoredRecord(record=record, score=scores.get(record.position or 0)) for record in ordered], records
 
     def _index(self, log: Log) -> ChromaIndex:
+        if self._closed:
+            raise ConfigError("this ChromaReader is closed: make another")
         with self._lock:
             if log.namespace not in self._indexes:
                 self._indexes[log.namespace] = ChromaIndex(self._source, log.namespace, self._embedder, self._hnsw)

@@ -134,7 +134,6 @@ def test_many_seen_positions_are_no_problem(tmp_path: Path, namespace: Namespace
         ("a b", "y"),
         ("chroma:document", "q"),
         ("é'\"", True),
-        ("$x", "z"),
         ("a.b", "v"),
         ("n", None),
         ("l", [1]),
