@@ -8,6 +8,7 @@ and for torch, whose CPU builds are on no index that pip asks by itself: it is p
 """
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -65,8 +66,8 @@ def resolve(interpreter: str, versions: dict[str, str]) -> list[Any]:
         constraints, report = Path(folder, "constraints.txt"), Path(folder, "report.json")
         constraints.write_text("".join(f"{name}=={version}\n" for name, version in versions.items()))
         pip = [interpreter, "-m", "pip", "install", "--quiet", "--dry-run", "--ignore-installed"]
-        sources = ["--only-binary", ":all:", "--find-links", folder, "--constraint", str(constraints)]
-        subprocess.run([*pip, *sources, "--report", str(report), VLLM], check=True)
+        options = ["--only-binary", ":all:", "--constraint", str(constraints), "--report", str(report)]
+        subprocess.run([*pip, *options, VLLM], check=True, env={**os.environ, "PIP_FIND_LINKS": folder})
         packages: list[Any] = json.loads(report.read_text())["install"]
         return packages
 
