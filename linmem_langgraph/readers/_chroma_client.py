@@ -4,6 +4,7 @@ An embedded client of Chroma does not see what another process writes to its fol
 file, and whoever has changed something leaves a new stamp; a client that finds a stamp it does not know is opened anew.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
@@ -118,7 +119,12 @@ class FolderClient:
 
     def _stamp(self) -> None:
         with self._lock, suppress(OSError):
-            (self._path / _STAMP).write_text(uuid4().hex)
+            # Always as long, so that it can be overwritten in place: truncating a file costs more than all the rest.
+            file = os.open(self._path / _STAMP, os.O_WRONLY | os.O_CREAT, 0o644)
+            try:
+                os.write(file, uuid4().hex.encode())
+            finally:
+                os.close(file)
             self._seen = self._state()
 
     def _state(self) -> tuple[object, ...]:
