@@ -17,6 +17,13 @@ from linmem_langgraph.errors import ConfigError, ReaderUnavailable
 DEFAULT_URL = "http://127.0.0.1:8000/v1"
 OPENED, CLOSED = "<think>", "</think>"
 
+STATE_FLAGS = (
+    *("--enable-prefix-caching", "--mamba-cache-mode", "align", "--prefix-match-unit", "16"),
+    *("--prefix-cache-retention-interval", "0", "--enable-prompt-tokens-details"),
+)
+"""What lets a vLLM server begin a prompt at the state an earlier one left, and tell how much of it did: for linear and
+hybrid models. A softmax model takes the first and the last of them."""
+
 
 class VLLMSettings(BaseSettings):
     """Where the server is, from `VLLM_BASE_URL` and `VLLM_API_KEY`; read when a model is made."""
