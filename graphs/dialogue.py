@@ -13,6 +13,7 @@ from langchain_core.tools import BaseTool
 from graphs.prompts import Prompts
 from graphs.protocol import EMPTY_HINT, parse_turn, render_knowledge, render_text
 from linmem_langgraph.errors import ConfigError
+from linmem_langgraph.readers.base import NOTHING
 
 Turn = Callable[[Sequence[BaseMessage], bool], tuple[AIMessage, str]]
 """Given the messages and whether this is the last round: the controller's message, and its answer, "" without one."""
@@ -125,7 +126,9 @@ def _knowledge(message: ToolMessage) -> str:
     if message.status == "error":
         return render_knowledge([]).replace(EMPTY_HINT, f"({message.text})")
     records = _records(message)
-    return render_text(message.text) if records is None else render_knowledge(records)
+    # What a model wrote from memory says more than the records it rests on.
+    written = records is None or (message.artifact.get("model") and message.text != NOTHING)
+    return render_text(message.text) if written else render_knowledge(records or [])
 
 
 def _records(message: ToolMessage) -> list[Mapping[str, Any]] | None:

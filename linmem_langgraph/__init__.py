@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from linmem_langgraph.memory import Memory
     from linmem_langgraph.readers.base import Reader
     from linmem_langgraph.readers.chroma import ChromaReader
+    from linmem_langgraph.readers.linear import LinearReader
     from linmem_langgraph.records import ForgetReceipt, MemoryRecord, Reading, ScoredRecord
     from linmem_langgraph.tools import create_manage_memory_tool, create_search_memory_tool
 
@@ -27,6 +28,7 @@ _HOMES = {
     "memory": "Memory",
     "readers.base": "Reader",
     "readers.chroma": "ChromaReader",
+    "readers.linear": "LinearReader",
     "records": "ForgetReceipt MemoryRecord Reading ScoredRecord",
     "tools": "create_manage_memory_tool create_search_memory_tool",
 }
@@ -37,6 +39,7 @@ __all__ = [
     "ConfigError",
     "ContextOverflow",
     "ForgetReceipt",
+    "LinearReader",
     "LinmemError",
     "Memory",
     "MemoryRecord",

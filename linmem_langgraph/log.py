@@ -52,7 +52,10 @@ class Head(BaseModel):
 
 
 class Change(BaseModel):
-    """What a write or a removal did: it turned version `base` into `version`."""
+    """What a write or a removal did: it turned version `base` into `version`.
+
+    `appended`: all it did was to put new records behind the last one, in the order of `written`.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -60,6 +63,7 @@ class Change(BaseModel):
     version: str
     written: tuple[MemoryRecord, ...] = ()
     removed: tuple[str, ...] = ()
+    appended: bool = False
 
 
 def joined(changes: Sequence[Change]) -> Change:
@@ -74,7 +78,11 @@ def joined(changes: Sequence[Change]) -> Change:
             written.pop(key, None)
             removed[key] = None
     return Change(
-        base=changes[0].base, version=changes[-1].version, written=tuple(written.values()), removed=tuple(removed)
+        base=changes[0].base,
+        version=changes[-1].version,
+        written=tuple(written.values()),
+        removed=tuple(removed),
+        appended=all(change.appended for change in changes),
     )
 
 
@@ -191,11 +199,14 @@ class Log:
         head, found = self._read([record.key for record in records if record.key])
         values = {key: dict(item.value) for key, item in found.items()}
         position, order, keys, written = head.next_position, head.next_order, list[str](), dict[str, MemoryRecord]()
+        appended = True
         for given in records:
             old = values.get(given.key or "")
             place = given.position if given.position is not None else old["position"] if old else position
             record = given if given.key else given.model_copy(update={"key": uuid4().hex[:_KEY]})
             record = record.model_copy(update={"position": place})
+            behind = place + 1 >= position if position < MAX_POSITION else place == MAX_POSITION
+            appended = appended and behind and not old
             position = min(max(position, place + 1), MAX_POSITION)
             keys.append(str(record.key))
             value = record.model_dump(mode="json", exclude={"key"})
@@ -216,7 +227,8 @@ class Log:
         puts: list[Op] = [PutOp(self._place, key, values[key], index=False) for key in written]
         # The head last: a store without transactions must not show the new version before the records.
         self.store.batch([*puts, self._head_op(after)])
-        return keys, Change(base=head.version, version=after.version, written=tuple(written.values()))
+        done = Change(base=head.version, version=after.version, written=tuple(written.values()), appended=appended)
+        return keys, done
 
     def _head_op(self, head: Head) -> Op:
         return PutOp(self._head_place, "head", head.model_dump() if head.version else None, index=False)

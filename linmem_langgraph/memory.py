@@ -82,10 +82,13 @@ class Memory:
 
         Raises:
             RecordError: a record is invalid; nothing was written.
+            ContextOverflow: a record is larger than the reader's model can read; nothing was written.
         """
         log = self._log(namespace)
         given = [records] if isinstance(records, (str, MemoryRecord)) else records
-        keys, change = log.write([as_record(record) for record in given])
+        valid = [as_record(record) for record in given]
+        self.reader.check(valid)
+        keys, change = log.write(valid)
         if change:
             self._updates.submit(log, change)
         return keys
@@ -114,11 +117,7 @@ class Memory:
             ConfigError: an argument is invalid, or the index was built by another set-up.
         """
         started = time.perf_counter()
-        log = self._log(namespace)
-        asked = as_query(query, limit, until, exclude, filter)
-        if self.reader.waits_for_updates:
-            self._updates.wait(namespace)
-        reading = self.reader.read(log, asked)
+        reading = self.reader.read(*self._asked(namespace, as_query(query, limit, until, exclude, filter)))
         return reading.model_copy(update={"seconds": time.perf_counter() - started})
 
     def records(self, namespace: Namespace, *, until: int | None = None) -> list[MemoryRecord]:
@@ -144,7 +143,8 @@ class Memory:
         log = self._log(namespace)
         wanted = None if keys is None else [keys] if isinstance(keys, str) else list(dict.fromkeys(keys))
         known = None if wanted is None else [key for key in wanted if is_key(key)]
-        self._updates.wait(namespace)
+        if self.reader.waits_for_updates:
+            self._updates.wait(namespace)
         change = log.remove(known)
         gone = frozenset(change.removed)
         scrub = getattr(log.store, "scrub", None)
@@ -223,10 +223,11 @@ class Memory:
         exclude: Collection[int | str] = (),
         filter: Filter | None = None,
     ) -> Reading:
-        """`read`, without blocking the event loop."""
-        return await run_in_executor(
-            None, self.read, namespace, query, limit=limit, until=until, exclude=exclude, filter=filter
-        )
+        """`read`, without blocking the event loop; if it is cancelled, so is what a model reader asks its server."""
+        started = time.perf_counter()
+        asked = as_query(query, limit, until, exclude, filter)
+        reading = await self.reader.aread(*await run_in_executor(None, self._asked, namespace, asked))
+        return reading.model_copy(update={"seconds": time.perf_counter() - started})
 
     async def aforget(self, namespace: Namespace, keys: Iterable[str] | str | None = None) -> ForgetReceipt:
         """`forget`, without blocking the event loop."""
@@ -252,6 +253,13 @@ class Memory:
     def store(self) -> BaseStore:
         """The store that keeps the log; without one of its own, the running graph's."""
         return _running_store() if self._store is None else self._store
+
+    def _asked(self, namespace: Namespace, query: Query) -> tuple[Log, Query]:
+        """What a reader is given, once it may read."""
+        log = self._log(namespace)
+        if self.reader.waits_for_updates:
+            self._updates.wait(namespace)
+        return log, query
 
     def _log(self, namespace: Namespace) -> Log:
         if self._closed:

@@ -157,7 +157,8 @@ class Reading(BaseModel):
     """What a read returns.
 
     `text` is what the agent's model sees; `records` are those it rests on, best first where they have scores;
-    `seconds` is wall time; `reader` is the reader's name.
+    `seconds` is wall time; `reader` is the reader's name. `model` is the language model that wrote the text, None if
+    the text is the records' transcript; `invented` is how many positions it named that it was not shown.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -167,6 +168,8 @@ class Reading(BaseModel):
     usage: Usage = Usage()
     seconds: float = 0.0
     reader: str
+    model: str | None = None
+    invented: int = 0
 
 
 class ForgetReceipt(BaseModel):

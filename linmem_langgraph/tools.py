@@ -1,20 +1,22 @@
 """The memory as LangChain tools, for any agent that calls tools."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from langchain_core.tools import BaseTool, StructuredTool, ToolException
 from langgraph.prebuilt import ToolRuntime
 from pydantic import Field
 
-from linmem_langgraph.errors import ConfigError, ReaderUnavailable, RecordError
+from linmem_langgraph.errors import ConfigError, ContextOverflow, ReaderUnavailable, RecordError
 from linmem_langgraph.memory import Memory, as_query
 from linmem_langgraph.namespaces import Namespace, NamespaceTemplate
 from linmem_langgraph.records import MemoryRecord, Reading, as_record
 
 SEARCH_INSTRUCTIONS = (
     "Search long-term memory. Ask one specific question, or name the people, things and places it is about. The result "
-    "lists what was remembered, each with its position in time in brackets: a higher position is later, and a later "
+    "tells what was remembered, each with its position in time in brackets: a higher position is later, and a later "
     "record overrules an earlier one. If the result does not answer the question, search again in other words."
 )
 
@@ -57,6 +59,19 @@ def create_search_memory_tool(
     """
     template = NamespaceTemplate(namespace)
 
+    def asked(query: Any, limit: Any, filter: Any, runtime: Any) -> tuple[Namespace, frozenset[str]]:
+        where = _namespace(template, runtime)
+        try:
+            as_query(query, limit, filter=filter)
+        except ConfigError as exc:
+            raise ToolException(str(exc)) from exc
+        return where, _seen(runtime)
+
+    def shown(reading: Reading, where: Namespace) -> tuple[str, dict[str, Any]]:
+        ids = ", ".join(f"[{hit.record.position}] {hit.record.key}" for hit in reading.records)
+        text = f"{reading.text}\nids: {ids}" if show_ids and ids else reading.text
+        return text, _artifact(reading, where, until)
+
     def search(
         query: Annotated[str, Field(description="What to look for: a question, or words that memory would contain.")],
         limit: Annotated[int | None, Field(ge=1, le=100, description="At most this many results.")] = None,
@@ -67,25 +82,28 @@ def create_search_memory_tool(
         ] = None,
         runtime: ToolRuntime[Any, Any] = None,  # type: ignore[assignment]
     ) -> tuple[str, dict[str, Any]]:
-        where = _namespace(template, runtime)
-        seen = _seen(runtime)
-        try:
-            as_query(query, limit, filter=filter)
-        except ConfigError as exc:
-            raise ToolException(str(exc)) from exc
-        try:
-            if offset:
-                skipped = memory.read(where, query, limit=offset, until=until, exclude=seen, filter=filter)
-                seen |= {str(hit.record.key) for hit in skipped.records}
-            reading = memory.read(where, query, limit=limit, until=until, exclude=seen, filter=filter)
-        except ReaderUnavailable as exc:
-            raise ToolException(f"memory is unavailable: {exc}") from exc
-        ids = ", ".join(f"[{hit.record.position}] {hit.record.key}" for hit in reading.records)
-        text = f"{reading.text}\nids: {ids}" if show_ids and ids else reading.text
-        return text, _artifact(reading, where, until)
+        where, seen = asked(query, limit, filter, runtime)
+        read = partial(memory.read, where, query, until=until, filter=filter)
+        with _told_if_unavailable():
+            skipped = read(limit=offset, exclude=seen).records if offset else ()
+            return shown(read(limit=limit, exclude=seen | {str(hit.record.key) for hit in skipped}), where)
+
+    async def asearch(
+        query: str,
+        limit: int | None = None,
+        offset: int = 0,
+        filter: dict[str, Any] | None = None,
+        runtime: ToolRuntime[Any, Any] = None,  # type: ignore[assignment]
+    ) -> tuple[str, dict[str, Any]]:
+        where, seen = asked(query, limit, filter, runtime)
+        read = partial(memory.aread, where, query, until=until, filter=filter)
+        with _told_if_unavailable():
+            skipped = (await read(limit=offset, exclude=seen)).records if offset else ()
+            return shown(await read(limit=limit, exclude=seen | {str(hit.record.key) for hit in skipped}), where)
 
     return StructuredTool.from_function(
         search,
+        coroutine=asearch,
         name=name,
         description=instructions,
         response_format="content_and_artifact",
@@ -130,10 +148,8 @@ def create_manage_memory_tool(
         runtime: ToolRuntime[Any, Any] = None,  # type: ignore[assignment]
     ) -> tuple[str, dict[str, Any]]:
         where = _namespace(template, runtime)
-        try:
+        with _told_if_unavailable():
             done = _manage(memory, where, content, action, id)
-        except ReaderUnavailable as exc:
-            raise ToolException(f"memory is unavailable: {exc}") from exc
         return f"{done['action']} memory {done['id']}", {**done, "namespace": list(where)}
 
     return StructuredTool.from_function(
@@ -143,6 +159,15 @@ def create_manage_memory_tool(
         response_format="content_and_artifact",
         handle_tool_error=True,
     )
+
+
+@contextmanager
+def _told_if_unavailable() -> Iterator[None]:
+    """An agent goes on without its memory; it is told that it has to."""
+    try:
+        yield
+    except (ReaderUnavailable, ContextOverflow) as exc:
+        raise ToolException(f"memory is unavailable: {exc}") from exc
 
 
 def _manage(memory: Memory, where: Namespace, content: str | None, action: str, id: str | None) -> dict[str, Any]:

@@ -1,14 +1,18 @@
 """The contract of a reader: it answers a query from the log of one namespace."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any, ClassVar
 
+from langchain_core.runnables import run_in_executor
 from pydantic import BaseModel, ConfigDict, Field, StrictInt
 
 from linmem_langgraph.filters import matches
 from linmem_langgraph.log import Change, Log
 from linmem_langgraph.records import MemoryRecord, Reading
+
+NOTHING = "Nothing in memory matches."
+"""The text of an empty reading."""
 
 
 class Query(BaseModel):
@@ -61,6 +65,17 @@ class Reader(ABC):
         Raises:
             ReaderUnavailable: the index or the server cannot be reached.
             ConfigError: the derived state was made by another set-up; the message says how to mend it.
+        """
+
+    async def aread(self, log: Log, query: Query) -> Reading:
+        """`read`, without blocking the event loop; a reader that can be cancelled overrides it."""
+        return await run_in_executor(None, self.read, log, query)
+
+    def check(self, records: Sequence[MemoryRecord]) -> None:  # noqa: B027 - every record is an answer
+        """Refuse records that this reader could never read, before the log has them. Calls no model.
+
+        Raises:
+            ContextOverflow: a record is larger than the reader's model can read.
         """
 
     @abstractmethod

@@ -12,11 +12,11 @@ from linmem_langgraph import transcript
 from linmem_langgraph.errors import ConfigError, LinmemError, ReaderUnavailable
 from linmem_langgraph.log import Change, Log
 from linmem_langgraph.namespaces import Namespace
-from linmem_langgraph.readers._chroma_client import ClientSource, FolderClient, GivenClient
-from linmem_langgraph.readers._chroma_index import ChromaIndex
-from linmem_langgraph.readers._chroma_search import keys_at, nearest, where_of
-from linmem_langgraph.readers._embedder import Embedder
-from linmem_langgraph.readers.base import Query, Reader
+from linmem_langgraph.readers._chroma.client import ClientSource, FolderClient, GivenClient
+from linmem_langgraph.readers._chroma.embedder import Embedder
+from linmem_langgraph.readers._chroma.index import ChromaIndex
+from linmem_langgraph.readers._chroma.search import keys_at, nearest, where_of
+from linmem_langgraph.readers.base import NOTHING, Query, Reader
 from linmem_langgraph.records import MemoryRecord, Reading, ScoredRecord
 
 if TYPE_CHECKING:
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _HNSW = ("ef_search", "ef_construction", "max_neighbors")
-
-NOTHING = "Nothing in memory matches."
-"""The text of an empty reading."""
 
 
 class ChromaReader(Reader):

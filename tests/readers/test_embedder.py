@@ -14,7 +14,7 @@ from langgraph.store.memory import InMemoryStore
 from linmem_langgraph import ChromaReader, ConfigError, Memory, ReaderUnavailable
 from linmem_langgraph.embeddings import LexicalEmbeddings
 from linmem_langgraph.namespaces import Namespace
-from linmem_langgraph.readers._embedder import Embedder
+from linmem_langgraph.readers._chroma.embedder import Embedder
 
 LEXICAL = LexicalEmbeddings(64)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from linmem_langgraph.filters import conditions
-from linmem_langgraph.readers._chroma_index import hashed
+from linmem_langgraph.readers._chroma.index import hashed
 from linmem_langgraph.readers.base import Query
 from linmem_langgraph.records import MAX_POSITION
 

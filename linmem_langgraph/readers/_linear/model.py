@@ -1,0 +1,216 @@
+"""How `LinearReader` asks its model: what is sent, what comes back, and what went wrong."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Sequence
+from hashlib import sha256
+from typing import Any, NamedTuple, TypeVar
+
+import openai
+from langchain_core.exceptions import ContextOverflowError
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.runnables import RunnableConfig, run_in_executor
+
+from linmem_langgraph.errors import ContextOverflow, LinmemError, ReaderUnavailable
+from linmem_langgraph.namespaces import Namespace
+from linmem_langgraph.readers._linear.traffic import traffic_of
+from linmem_langgraph.records import Usage
+from linmem_langgraph.vllm import STATE_FLAGS, ChatVLLM
+
+T = TypeVar("T")
+
+READ: RunnableConfig = {
+    "run_name": "linear_read",
+    "tags": ["nostream"],  # its words are a tool's result: LangGraph is not to stream them as the agent's answer
+}
+PRIME: RunnableConfig = {"run_name": "linear_prime", "tags": ["nostream"]}
+
+COUNTS_AT_A_TIME = 8
+
+
+class Answer(NamedTuple):
+    """What the model wrote, and what that cost."""
+
+    text: str
+    usage: Usage
+
+
+class ReaderModel:
+    """Any chat model: it is asked as it is, and neither primed nor asked for token counts.
+
+    Args:
+        model: the chat model.
+        timeout: seconds a request may take.
+        concurrency: requests under way at a time, for all readers of one server.
+    """
+
+    primes = False
+
+    def __init__(self, model: BaseChatModel, *, timeout: float, concurrency: int) -> None:
+        self._model, self._timeout = model, timeout
+        self.traffic = traffic_of(self.place, concurrency)
+
+    @property
+    def place(self) -> str:
+        """Where the model is."""
+        return str(getattr(self._model, "openai_api_base", None) or type(self._model).__name__)
+
+    @property
+    def name(self) -> str:
+        """The model's name, as far as it is known."""
+        return self._model._get_ls_params().get("ls_model_name") or type(self._model).__name__
+
+    async def ask(self, messages: Sequence[BaseMessage], namespace: Namespace, max_tokens: int) -> Answer:
+        """The model's answer, at most `max_tokens` tokens where the model can be told so.
+
+        Raises:
+            ContextOverflow: the messages are longer than the model's context.
+            ReaderUnavailable: the model cannot be reached, or does not answer as a chat model.
+        """
+        async with self.traffic.read():
+            message = await self._reaching(self._invoke(messages, namespace, max_tokens))
+        if not message.text.strip():
+            raise ReaderUnavailable(
+                f"{self.name} at {self.place} wrote nothing within {max_tokens} tokens: give LinearReader more "
+                "max_tokens, or a model that answers without thinking first"
+            )
+        return Answer(message.text.strip(), _usage(message))
+
+    async def prime(self, messages: Sequence[BaseMessage], namespace: Namespace) -> Usage:
+        """Let the server read the messages, so that a longer prompt goes on from there; what that cost."""
+        raise NotImplementedError
+
+    async def context_tokens(self) -> int | None:
+        """The model's context, in tokens; None if it cannot be asked for."""
+        return None
+
+    async def count(self, texts: Sequence[str]) -> list[int]:
+        """How many tokens each text is: a third of its bytes, more than most are."""
+        return [len(text.encode()) // 3 + 1 for text in texts]
+
+    async def close(self) -> None:
+        """Release connections."""
+
+    async def _invoke(self, messages: Sequence[BaseMessage], namespace: Namespace, max_tokens: int) -> AIMessage:
+        # A client of this model may belong to another event loop; a thread has none.
+        work = run_in_executor(None, self._model.invoke, list(messages), READ)
+        return await asyncio.wait_for(work, self._timeout)
+
+    async def _reaching(self, work: Awaitable[T]) -> T:
+        try:
+            return await work
+        except LinmemError:
+            raise
+        except Exception as exc:
+            # A server that answers with something else makes its client raise whatever it stumbles over.
+            raise self._error(exc) from exc
+
+    def _error(self, exc: Exception) -> LinmemError:
+        said = f"{type(exc).__name__}: {exc}"[:500]
+        if isinstance(exc, ContextOverflowError) or "maximum context length" in said:
+            return ContextOverflow(f"{self.place}: {said}. Serve the model with a longer context (--max-model-len)")
+        return ReaderUnavailable(f"{self.place} does not answer as a model should ({said}). {self._fix()}")
+
+    def _fix(self) -> str:
+        return "Check the model's URL, name and key"
+
+
+class VllmReaderModel(ReaderModel):
+    """A model on a vLLM server, which keeps the state of what it has read, apart for each namespace.
+
+    Args:
+        secret: mixed into the `cache_salt` of each namespace.
+    """
+
+    primes = True
+
+    def __init__(self, model: ChatVLLM, *, timeout: float, concurrency: int, secret: str = "") -> None:
+        super().__init__(model, timeout=timeout, concurrency=concurrency)
+        # A pool of connections belongs to one event loop, and the model's own may serve another.
+        own = model.http_async_client or openai.DefaultAsyncHttpxClient()
+        self._client = model.root_async_client.with_options(http_client=own)
+        mine = {"root_async_client": self._client, "async_client": self._client.chat.completions}
+        self._vllm = model.model_copy(update={"disable_streaming": True, **mine})
+        self._limits = openai.Timeout(timeout, connect=min(timeout, 10.0))
+        self._secret = secret
+
+    @property
+    def name(self) -> str:
+        """The model's name: the one given, or the one that is served, once it has been asked for."""
+        return self._vllm.model_name
+
+    async def prime(self, messages: Sequence[BaseMessage], namespace: Namespace) -> Usage:
+        """Let the server read the very beginning of the reads to come.
+
+        The last message is left open (`continue_final_message`), so that nothing of the chat template follows it.
+        """
+        exactly = {"add_generation_prompt": False, "continue_final_message": True}
+        parameters = self._parameters(namespace, 1, exactly)
+        return _usage(await self._reaching(self._vllm.ainvoke(list(messages), PRIME, **parameters)))
+
+    async def context_tokens(self) -> int | None:
+        """What the server says its model's context is, in tokens."""
+        name = await run_in_executor(None, self._vllm.served_model)
+        served = await self._reaching(self._served())
+        return next((model.get("max_model_len") for model in served if model["id"] == name), None)
+
+    async def count(self, texts: Sequence[str]) -> list[int]:
+        """How many tokens each text is; a third of its bytes where the server has no `/tokenize`."""
+        slots = asyncio.Semaphore(COUNTS_AT_A_TIME)
+
+        async def count(text: str) -> int:
+            async with slots:
+                return await self._reaching(self._tokens(text))
+
+        try:
+            return list(await asyncio.gather(*map(count, texts)))
+        except ReaderUnavailable as exc:
+            if isinstance(exc.__cause__, openai.NotFoundError):
+                return await super().count(texts)
+            raise
+
+    async def close(self) -> None:
+        """Release the connections, unless they are another's."""
+        if self._vllm.http_async_client is None:
+            await self._client.close()
+
+    async def _invoke(self, messages: Sequence[BaseMessage], namespace: Namespace, max_tokens: int) -> AIMessage:
+        return await self._vllm.ainvoke(list(messages), READ, **self._parameters(namespace, max_tokens, {}))
+
+    async def _served(self) -> list[dict[str, Any]]:
+        answer: Any = await self._client.get("/models", cast_to=object, options={"timeout": self._limits})
+        return [dict(model) for model in answer["data"]]
+
+    async def _tokens(self, text: str) -> int:
+        body = {"model": self._vllm.model_name, "prompt": text, "add_special_tokens": False}
+        url = self.place.rstrip("/").removesuffix("/v1") + "/tokenize"
+        answer: Any = await self._client.post(url, cast_to=object, body=body, options={"timeout": self._limits})
+        return int(answer["count"])
+
+    def _parameters(self, namespace: Namespace, max_tokens: int, body: dict[str, Any]) -> dict[str, Any]:
+        own = self._vllm.extra_body or {}
+        salt = sha256(json.dumps([self._secret, *namespace]).encode()).hexdigest()[:32]
+        # A thought before the answer costs more than the answer; templates that know no thinking ignore this.
+        template = {"enable_thinking": False, **own.get("chat_template_kwargs", {})}
+        return {
+            "max_tokens": max_tokens,
+            "temperature": self._vllm.temperature or 0.0,
+            "timeout": self._limits,
+            "extra_body": {**own, "chat_template_kwargs": template, "cache_salt": salt, **body},
+            "extra_headers": {"X-Session-ID": salt},  # by which vllm-router finds the replica that has the state
+        }
+
+    def _fix(self) -> str:
+        return f"Start it with: vllm serve {self.name or 'MODEL'} {' '.join(STATE_FLAGS)}"
+
+
+def _usage(message: AIMessage) -> Usage:
+    used = message.usage_metadata
+    if used is None:
+        return Usage()
+    return Usage(
+        prompt_tokens=used["input_tokens"],
+        cached_tokens=used.get("input_token_details", {}).get("cache_read") or 0,
+        completion_tokens=used["output_tokens"],
+    )

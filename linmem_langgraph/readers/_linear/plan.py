@@ -1,0 +1,169 @@
+"""How a model's context is shared out, and which records are read together."""
+
+import logging
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from linmem_langgraph.errors import ConfigError, ContextOverflow, ReaderUnavailable
+from linmem_langgraph.namespaces import Namespace
+from linmem_langgraph.readers._linear.model import ReaderModel
+from linmem_langgraph.readers._linear.prompt import longest_frame
+from linmem_langgraph.readers._linear.token_counts import TokenCounts
+from linmem_langgraph.readers._linear.view import View
+from linmem_langgraph.records import MemoryRecord
+from linmem_langgraph.transcript import escape, render_record
+
+logger = logging.getLogger(__name__)
+
+TEMPLATE = 64
+"""Tokens that a chat template may add to a dialogue of two messages, and a heading to what is merged."""
+
+MOST_FOR_A_QUESTION = 1_024
+
+PAUSE = 60.0
+"""Seconds for which writes leave a server alone that did not answer one."""
+
+
+class Budget(NamedTuple):
+    """How many tokens of the context are for what."""
+
+    context: int
+    answer: int
+    question: int
+    memory: int
+
+
+class Plan:
+    """Cuts what is to be read into pieces that fit the model's context.
+
+    Args:
+        context_tokens: as configured; None = what the server says.
+        max_tokens: of an answer, at most.
+    """
+
+    def __init__(self, model: ReaderModel, counts: TokenCounts, context_tokens: int | None, max_tokens: int) -> None:
+        self._model, self._counts = model, counts
+        self._configured, self._max_tokens = context_tokens, max_tokens
+        self._budget: Budget | None = None
+        self._silent_until = 0.0
+
+    async def budget(self) -> Budget:
+        """Asked for once; without bounds if nobody knows the model's context.
+
+        Raises:
+            ReaderUnavailable: the server does not answer.
+            ConfigError: the context is too small to read anything.
+        """
+        if self._budget is None:
+            self._budget = await self._shared_out()
+        return self._budget
+
+    async def has_changed(self) -> bool:
+        """Ask again, as the server may have been started anew; whether the context is another than it was."""
+        before, self._budget = self._budget, None
+        return await self.budget() != before
+
+    async def segments(self, namespace: Namespace, view: View, places: Sequence[int]) -> list[list[int]]:
+        """The records' places, cut wherever the next one does not fit, so that a full segment never changes again.
+
+        Raises:
+            ContextOverflow: a single record is larger than the context.
+        """
+        capacity = (await self.budget()).memory
+        # No token is shorter than a byte: what fits by bytes needs no counting.
+        if not places or len(view.text(places).encode()) <= capacity:
+            return [list(places)]
+        await self._count(namespace, view, places[-1] + 1)
+        if large := [place for place in places if view.tokens[place] > capacity]:
+            raise ContextOverflow(_too_large(view.records[large[0]], view.tokens[large[0]], capacity))
+        return [[places[index] for index in run] for run in filled([view.tokens[place] for place in places], capacity)]
+
+    async def check_question(self, text: str) -> None:
+        """Raises `ConfigError` if the context has no room for this query."""
+        budget, question = await self.budget(), escape(text)
+        if len(question.encode()) <= budget.question:
+            return
+        tokens = (await self._model.count([question]))[0]
+        if tokens > budget.question:
+            raise ConfigError(
+                f"the query {text[:40]!r}... has {tokens:,} tokens; of the model's context of {budget.context:,} "
+                f"{budget.question:,} are kept for it: ask a shorter question"
+            )
+
+    async def groups(self, texts: Sequence[str]) -> list[list[int]]:
+        """Which texts are merged in one call, in their order; two at least, if there are two."""
+        runs = filled(await self._model.count(texts), (await self.budget()).memory)
+        return runs if len(runs) < len(texts) else [[*range(len(texts))[at : at + 2]] for at in range(0, len(texts), 2)]
+
+    async def check(self, records: Sequence[MemoryRecord]) -> None:
+        """Raises `ContextOverflow` if a record is larger than the context, as far as the server says how large that is.
+
+        A write depends on no server: if it is slow or down, the log takes the record.
+        """
+        if time.monotonic() < self._silent_until:
+            return
+        try:
+            capacity = (await self.budget()).memory
+            large = [record for record in records if len(render_record(record).encode()) > capacity]
+            tokens = await self._model.count([render_record(record) for record in large])
+        except (ReaderUnavailable, ConfigError) as exc:
+            logger.warning("records were written without being compared with the model's context: %s", exc)
+            self._silent_until = time.monotonic() + PAUSE
+            return
+        for record, size in zip(large, tokens, strict=True):
+            if size > capacity:
+                raise ContextOverflow(_too_large(record, size, capacity))
+
+    async def _count(self, namespace: Namespace, view: View, stop: int) -> None:
+        """Let `view.tokens` reach to the record at `stop`."""
+        start = len(view.tokens)
+        lines = {
+            str(record.key): line for record, line in zip(view.records[start:stop], view.lines[start:stop], strict=True)
+        }
+        if lines:
+            counted = await self._counts.of(namespace, lines, self._model.name, self._model.count)
+            # Another read may have counted them meanwhile.
+            view.tokens[start:] = [*counted.values(), *view.tokens[start + len(counted) :]]
+
+    async def _shared_out(self) -> Budget:
+        served = await self._model.context_tokens()
+        context = min(served or self._configured or 0, self._configured or served or 0)
+        if not context:
+            return Budget(0, self._max_tokens, 2**62, 2**62)
+        if served and self._configured and served < self._configured:
+            logger.warning(
+                "context_tokens is %d, but %s serves a context of %d: that is used",
+                self._configured,
+                self._model.place,
+                served,
+            )
+        answer, question = min(self._max_tokens, context // 8), min(MOST_FOR_A_QUESTION, context // 8)
+        frame = (await self._model.count([longest_frame()]))[0] + TEMPLATE
+        # Texts counted one by one may be a little longer together.
+        memory = context - frame - question - answer - context // 100
+        if memory < 2 * (answer + TEMPLATE):
+            raise ConfigError(
+                f"a context of {context:,} tokens is too small: instructions take {frame:,}, a question {question:,}, "
+                f"an answer {answer:,}; serve the model with a longer one (--max-model-len), or lower max_tokens"
+            )
+        return Budget(context, answer, question, memory)
+
+
+def filled(sizes: Sequence[int], capacity: int) -> list[list[int]]:
+    """Indexes of `sizes`, in order: as many as `capacity` holds, then the next as many; one at least."""
+    runs, room = list[list[int]](), 0
+    for index, size in enumerate(sizes):
+        if size > room:
+            runs.append([])
+            room = capacity
+        runs[-1].append(index)
+        room -= size
+    return runs
+
+
+def _too_large(record: MemoryRecord, tokens: int, capacity: int) -> str:
+    return (
+        f"the record {record.text[:40]!r}... (key {record.key!r}, position {record.position}) has {tokens:,} tokens, "
+        f"and the model's context leaves {capacity:,} for memory: split it into several, or serve a longer context"
+    )

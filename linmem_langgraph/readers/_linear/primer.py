@@ -1,0 +1,132 @@
+"""Priming: the server reads a transcript before anyone asks, and whether that is any use is watched."""
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import openai
+
+from linmem_langgraph.errors import ConfigError, ReaderUnavailable
+from linmem_langgraph.namespaces import Namespace
+from linmem_langgraph.readers._linear import loop
+from linmem_langgraph.readers._linear.model import ReaderModel
+from linmem_langgraph.readers._linear.prompt import prime_messages
+from linmem_langgraph.readers._linear.view import View
+from linmem_langgraph.records import Usage
+from linmem_langgraph.vllm import STATE_FLAGS
+
+logger = logging.getLogger(__name__)
+
+WORTH_PRIMING = 1_000
+"""Tokens: a shorter prompt may lie within a single block of the server's cache, and is read at once."""
+
+MISSES = 3
+"""So many primed reads in a row that were computed from the start: the server does not keep what it has read."""
+
+MARKS = 256
+"""Prefixes of one namespace that are remembered as primed."""
+
+Mode = Literal["auto", "on", "off"]
+
+
+class Primer:
+    """Primes segments and remembers which.
+
+    Args:
+        mode: "on", "off", or "auto": where the model can be primed, and as long as reads profit from it.
+    """
+
+    def __init__(self, model: ReaderModel, mode: Mode) -> None:
+        if mode not in ("auto", "on", "off"):
+            raise ConfigError(f"prime is {mode!r}: choose 'auto', 'on' or 'off'")
+        if mode == "on" and not model.primes:
+            raise ConfigError(f"{model.place} cannot be primed: give LinearReader a ChatVLLM, or prime='off'")
+        self._model, self._mode = model, mode
+        self._refused = False
+        self._misses = 0
+        self._warned = False
+        self._marks: dict[Namespace, dict[tuple[int, int], int]] = {}
+
+    @property
+    def is_on(self) -> bool:
+        """Whether priming is asked for, possible, and of use."""
+        wasted = self._mode == "auto" and self._misses >= MISSES
+        return self._mode != "off" and self._model.primes and not self._refused and not wasted
+
+    def prime(
+        self, namespace: Namespace, view: View, segments: Sequence[Sequence[int]], is_current: Callable[[], bool]
+    ) -> None:
+        """Let the server read what it has not yet, in steps between other reads; waits for it.
+
+        Args:
+            is_current: asked before each step; once it says no, the rest is left to the change that came after.
+        """
+        for segment in segments:
+            start, stop = segment[0], segment[-1] + 1
+            while (done := self._reached(namespace, view, start, stop)) < stop and self.is_on and is_current():
+                loop.run(self._step(namespace, view, start, done, stop))
+
+    async def prime_at_once(self, namespace: Namespace, view: View, segment: Sequence[int]) -> Usage:
+        """Let the server read a segment that somebody is about to ask about, in one step; what it cost."""
+        async with self._model.traffic.read():
+            return await self._send(namespace, view, segment[0], segment[-1] + 1)
+
+    def has_primed(self, namespace: Namespace, view: View, segment: Sequence[int]) -> bool:
+        """Whether exactly this segment has been primed."""
+        return self._reached(namespace, view, segment[0], segment[-1] + 1) == segment[-1] + 1
+
+    def watch(self, namespace: Namespace, usage: Usage, *, primed: bool) -> None:
+        """Take note of what a read cost; one warning if primed segments are computed anew again and again."""
+        if usage.prompt_tokens < WORTH_PRIMING:
+            return
+        if usage.cached_tokens * 2 >= usage.prompt_tokens:
+            self._misses = 0
+        elif primed:
+            # Lost by a restart, or pushed out by other memories: the next prime begins at the beginning.
+            self.forget(namespace)
+            self._misses += 1
+            if self._misses >= MISSES and not self._warned:
+                self._warned = True
+                self._warn(usage)
+
+    def forget(self, namespace: Namespace) -> None:
+        """Nothing of this namespace counts as primed any more."""
+        self._marks.pop(namespace, None)
+
+    async def _step(self, namespace: Namespace, view: View, start: int, done: int, stop: int) -> None:
+        async with self._model.traffic.prime_step() as size:
+            end, room = done + 1, size - len(view.lines[done].encode())
+            while end < stop and (room := room - len(view.lines[end].encode())) >= 0:
+                end += 1
+            await self._send(namespace, view, start, end)
+
+    async def _send(self, namespace: Namespace, view: View, start: int, end: int) -> Usage:
+        try:
+            usage = await self._model.prime(prime_messages(view.text(range(start, end))), namespace)
+        except ReaderUnavailable as exc:
+            if not isinstance(exc.__cause__, openai.BadRequestError):
+                raise
+            self._refused = True
+            logger.warning("memories are not primed any more, as they cannot be: %s", exc)
+            return Usage()
+        marks = self._marks.setdefault(namespace, {})
+        marks[start, end] = hash(view.lines[start:end])
+        while len(marks) > MARKS:
+            del marks[next(iter(marks))]
+        return usage
+
+    def _reached(self, namespace: Namespace, view: View, start: int, stop: int) -> int:
+        """Up to where this segment has been primed; `start` if it has not."""
+        marks = dict(self._marks.get(namespace, {}))
+        ends = sorted((end for first, end in marks if first == start and end <= stop), reverse=True)
+        return next((end for end in ends if marks[start, end] == hash(view.lines[start:end])), start)
+
+    def _warn(self, usage: Usage) -> None:
+        logger.warning(
+            "%s computes primed memories anew: of %d prompt tokens %d came from its cache, and so %d times in a row. "
+            "It was started without prefix caching (%s), does not tell what it reuses "
+            "(--enable-prompt-tokens-details), or has too little cache for the memories in use "
+            "(--gpu-memory-utilization). Find out which: linmem doctor %s",
+            *(self._model.place, usage.prompt_tokens, usage.cached_tokens, self._misses),
+            *(" ".join(STATE_FLAGS), self._model.place),
+        )

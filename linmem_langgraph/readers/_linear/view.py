@@ -1,0 +1,55 @@
+"""A namespace's transcript at one version of its log, line by line."""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+
+from linmem_langgraph.log import Change, Log
+from linmem_langgraph.readers.base import Query
+from linmem_langgraph.records import MemoryRecord
+from linmem_langgraph.transcript import render_record
+
+
+class View:
+    """The records of a log, in its order, and the transcript's lines of each.
+
+    `tokens` are those of the first so many, as far as they have been counted.
+    """
+
+    def __init__(
+        self,
+        version: str,
+        records: tuple[MemoryRecord, ...],
+        lines: tuple[str, ...] | None = None,
+        tokens: Sequence[int] = (),
+    ) -> None:
+        self.version, self.records, self.tokens = version, records, list(tokens)
+        self.lines = tuple(map(render_record, records)) if lines is None else lines
+
+    @classmethod
+    def of(cls, log: Log) -> "View":
+        """The log as it is now."""
+        before = log.head().version
+        records = tuple(log.records())
+        # Written to meanwhile: a version that no log has, so that the next read looks again.
+        return cls(before if log.head().version == before else "changing", records)
+
+    def followed(self, change: Change) -> "View | None":
+        """The view after `change`, None unless it was made from this version and only added records at the end."""
+        if change.base != self.version or not change.appended:
+            return None
+        lines = (*self.lines, *map(render_record, change.written))
+        return View(change.version, (*self.records, *change.written), lines, self.tokens)
+
+    def selected(self, query: Query) -> Sequence[int]:
+        """The places of the records that a transcript for `query` holds: all up to `until` that match the filter."""
+        stop = len(self.records)
+        if query.until is not None:
+            stop = bisect_right(self.records, query.until, key=lambda record: record.position or 0)
+        if query.filter is None:
+            return range(stop)
+        matching = Query(text=query.text, filter=query.filter)
+        return [place for place in range(stop) if matching.admits(self.records[place])]
+
+    def text(self, places: Sequence[int]) -> str:
+        """The transcript of those records."""
+        return "".join(map(self.lines.__getitem__, places))

@@ -1,0 +1,168 @@
+"""A linear-attention model reads the whole memory and answers in words."""
+
+from collections import OrderedDict
+from collections.abc import Collection, Sequence
+from functools import partial
+from pathlib import Path
+from threading import Lock
+from typing import ClassVar
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.runnables import run_in_executor
+
+from linmem_langgraph.errors import ConfigError, ContextOverflow
+from linmem_langgraph.log import Change, Log
+from linmem_langgraph.namespaces import Namespace
+from linmem_langgraph.readers._linear import loop
+from linmem_langgraph.readers._linear.answering import Answering
+from linmem_langgraph.readers._linear.model import ReaderModel, VllmReaderModel
+from linmem_langgraph.readers._linear.plan import Plan
+from linmem_langgraph.readers._linear.primer import Mode, Primer
+from linmem_langgraph.readers._linear.token_counts import TokenCounts
+from linmem_langgraph.readers._linear.view import View
+from linmem_langgraph.readers.base import Query, Reader
+from linmem_langgraph.records import MemoryRecord, Reading
+from linmem_langgraph.vllm import ChatVLLM
+
+VIEWS = 64
+"""Namespaces whose transcripts are kept in this process."""
+
+SHORT = 128
+"""Characters: no model that can be a memory has a context that such a record could fill."""
+
+
+class LinearReader(Reader):
+    """Answers in words, from the whole memory, with the records it names.
+
+    The model reads transcript first, question last. On vLLM (`ChatVLLM`) the server keeps its state: after a write the
+    transcript is primed in the background, and a read costs as much as its question and answer. A memory larger than
+    the context is cut into segments that are read at once, and what was found in them is merged by one more call.
+
+    `limit` bounds how many positions the records of a reading have. `until` reads a prefix of the same transcript; a
+    `filter` a transcript of its own, which is not primed. What `exclude` names is left out of the records, and the
+    model is told that it is known already, but does read it.
+
+    Args:
+        model: the chat model that reads; best one of linear attention on vLLM: `ChatVLLM(base_url=...)`.
+        prime: "auto" primes on vLLM unless reads show that nothing is kept; "on"; "off" for servers without prefix
+            caching.
+        context_tokens: the model's context; None = what the server says. A smaller one makes smaller segments.
+        max_tokens: of an answer, at most.
+        timeout: seconds a request may take; how often it is repeated is the model's `max_retries`.
+        concurrency: requests under way at a time, for all readers of the server.
+        cache_secret: mixed into each namespace's `cache_salt`, for servers that others can send requests to: with it
+            they cannot find out, by timing, what a memory begins with.
+        path: a folder for the token counts of records; None = in memory.
+
+    Raises:
+        ConfigError: an argument is invalid.
+    """
+
+    name: ClassVar[str] = "linear"
+
+    waits_for_updates: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        model: BaseChatModel,
+        *,
+        prime: Mode = "auto",
+        context_tokens: int | None = None,
+        max_tokens: int = 512,
+        timeout: float = 300.0,
+        concurrency: int = 32,
+        cache_secret: str = "",
+        path: str | Path | None = None,
+    ) -> None:
+        if not isinstance(model, BaseChatModel):
+            raise ConfigError(f"model is {model!r}: give a LangChain chat model, such as ChatVLLM(base_url=...)")
+        for name, value in {"max_tokens": max_tokens, "concurrency": concurrency, "timeout": timeout}.items():
+            if not isinstance(value, int | float) or value <= 0 or (name != "timeout" and not isinstance(value, int)):
+                raise ConfigError(
+                    f"{name} is {value!r}: give a positive {'number' if name == 'timeout' else 'integer'}"
+                )
+        if context_tokens is not None and (not isinstance(context_tokens, int) or context_tokens < 1):
+            raise ConfigError(f"context_tokens is {context_tokens!r}: give the model's context in tokens, or None")
+        self._model: ReaderModel
+        if isinstance(model, ChatVLLM):
+            self._model = VllmReaderModel(model, timeout=timeout, concurrency=concurrency, secret=cache_secret)
+        else:
+            self._model = ReaderModel(model, timeout=timeout, concurrency=concurrency)
+        self._counts = TokenCounts(Path(path) if path else None)
+        self._plan = Plan(self._model, self._counts, context_tokens, max_tokens)
+        self._primer = Primer(self._model, prime)
+        self._views: OrderedDict[Namespace, View] = OrderedDict()
+        self._lock = Lock()
+        self._closed = False
+
+    def check(self, records: Sequence[MemoryRecord]) -> None:
+        """Refuse a record that is larger than the model's context, if the server says how large that is."""
+        if any(len(record.text) > SHORT for record in records):
+            loop.run(self._plan.check(records))
+
+    def read(self, log: Log, query: Query) -> Reading:
+        """What the model says."""
+        return loop.run(self._read(log.namespace, self._view(log), query))
+
+    async def aread(self, log: Log, query: Query) -> Reading:
+        """What the model says; cancelling this cancels the requests to the server."""
+        view = await run_in_executor(None, self._view, log)
+        return await loop.arun(self._read(log.namespace, view, query))
+
+    def update(self, log: Log, change: Change) -> None:
+        """Prime the transcript, until a further change comes."""
+        before = self._views.get(log.namespace)
+        view = before.followed(change) if before else None
+        if view:
+            self._keep(log.namespace, view)
+        self._prime(log, view or self._view(log))
+
+    def forget(self, log: Log, keys: Collection[str] | None, change: Change) -> int:
+        """Drop what is kept of the records; the server's states of older transcripts are of no prompt any more."""
+        with self._lock:
+            self._views.pop(log.namespace, None)
+        self._primer.forget(log.namespace)
+        return self._counts.forget(log.namespace, keys)
+
+    def rebuild(self, log: Log) -> None:
+        """Count all records anew, and prime the transcript."""
+        self.forget(log, None, Change(base="", version=""))
+        self._prime(log, self._view(log))
+
+    def close(self) -> None:
+        """Release connections and files."""
+        if not self._closed:
+            self._closed = True
+            loop.run(self._model.close())
+            self._counts.close()
+
+    def _view(self, log: Log) -> View:
+        if self._closed:
+            raise ConfigError("this LinearReader is closed: make another")
+        version = log.head().version
+        view = self._views.get(log.namespace)
+        if view is None or view.version != version:
+            view = View.of(log)
+        self._keep(log.namespace, view)
+        return view
+
+    def _keep(self, namespace: Namespace, view: View) -> None:
+        with self._lock:
+            self._views[namespace] = view
+            self._views.move_to_end(namespace)
+            while len(self._views) > VIEWS:
+                self._primer.forget(self._views.popitem(last=False)[0])
+
+    def _prime(self, log: Log, view: View) -> None:
+        if view.records and self._primer.is_on:
+            segments = loop.run(self._plan.segments(log.namespace, view, range(len(view.records))))
+            self._primer.prime(log.namespace, view, segments, lambda: log.head().version == view.version)
+
+    async def _read(self, namespace: Namespace, view: View, query: Query) -> Reading:
+        answering = partial(Answering, self._model, self._plan, self._primer, namespace, view, query)
+        try:
+            return await answering().reading()
+        except ContextOverflow:
+            if not await self._plan.has_changed():
+                raise
+            return await answering().reading()
