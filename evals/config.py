@@ -32,20 +32,9 @@ class BenchmarkConfig(Part):
     data: Path | None = None
 
 
-class ReaderConfig(Part):
-    """What answers: a reader by name, and its own options; see `evals.readers` for `embeddings`."""
+class _Options(Part):
+    """Options are saved with the run and shown in its report: secrets come from the environment."""
 
-    name: str = "chroma"
-    options: dict[str, Any] = {}
-
-
-class ModelConfig(Part):
-    """A chat model: `provider:model`, or "offline:extractive", and its own options, such as `base_url`.
-
-    Options are saved with the run and shown in its report: keys come from the environment.
-    """
-
-    model: str = "offline:extractive"
     options: dict[str, Any] = {}
 
     @field_validator("options")
@@ -57,6 +46,18 @@ class ModelConfig(Part):
                     f"{name!r} would be saved with the run: set the provider's environment variable instead"
                 )
         return options
+
+
+class ReaderConfig(_Options):
+    """What answers: a reader by name, and its own options, with models and embeddings by name."""
+
+    name: str = "chroma"
+
+
+class ModelConfig(_Options):
+    """A chat model: `provider:model`, or "offline:extractive", and its own options, such as `base_url`."""
+
+    model: str = "offline:extractive"
 
 
 class JudgeConfig(Part):

@@ -247,4 +247,6 @@ def _plain(message: BaseMessage) -> dict[str, Any]:
         plain["calls"] = json.loads(clean(json.dumps(calls, ensure_ascii=False)))
     if isinstance(message, ToolMessage):
         plain["positions"] = sorted(set(_positions(message)))
+        if (message.artifact or {}).get("model"):
+            plain["written"] = {name: message.artifact[name] for name in ("model", "usage", "seconds", "invented")}
     return plain

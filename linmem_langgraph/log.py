@@ -104,7 +104,7 @@ class Log:
         self._head_place = ("%linmem", *self._place)
         with _stripes_lock:
             # Each store has its own: an async store's writer waits for its loop, and nobody else may wait for that.
-            locks = _stripes.setdefault(store, [Lock() for _ in range(64)])
+            locks = _stripes.get(store) or _stripes.setdefault(store, [Lock() for _ in range(64)])
         self._lock = locks[hash(self._place) % len(locks)]
 
     def head(self) -> Head:

@@ -1,6 +1,6 @@
 """A chat model for any OpenAI-compatible server that is not OpenAI, such as vLLM."""
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any, Self
 
 import openai
@@ -96,11 +96,17 @@ class ChatVLLM(BaseChatOpenAI):
             ReaderUnavailable: the server cannot be asked.
             ConfigError: it serves none, or several.
         """
-        if not self.model_name:
-            names = self._served()
-            if len(names) != 1:
-                raise ConfigError(f"{self.openai_api_base} serves {names or 'no model'}: name one with model=...")
-            self.model_name = names[0]
+        return self.model_name or self.choose(self._served())
+
+    def choose(self, served: Sequence[str]) -> str:
+        """Take the only one of the models that are served, if none was named.
+
+        Raises:
+            ConfigError: there is none, or there are several.
+        """
+        if not self.model_name and len(served) != 1:
+            raise ConfigError(f"{self.openai_api_base} serves {list(served) or 'no model'}: name one with model=...")
+        self.model_name = self.model_name or served[0]
         return self.model_name
 
     def _served(self) -> list[str]:

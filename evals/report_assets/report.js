@@ -180,8 +180,16 @@ function found(question, answer, message) {
       return make("div", position && gold.has(Number(position[1])) ? { class: "gold" } : {}, record);
     }));
   return make("div", { class: "found" },
-    make("div", { class: "positions" }, chips.length ? "positions, best first:" : "no positions", ...chips,
-      missed.length ? "gold never shown:" : null, ...missed), lines);
+    message.written ? make("p", { class: "note" }, written(message.written)) : null,
+    make("div", { class: "positions" }, chips.length ? (message.written ? "positions named:" : "positions, best first:") : "no positions",
+      ...chips, missed.length ? "gold never shown:" : null, ...missed), lines);
+}
+
+function written({ model, usage, seconds, invented }) {
+  const share = usage.prompt_tokens ? Math.round((100 * usage.cached_tokens) / usage.prompt_tokens) : 0;
+  const tokens = [usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens].map((count) => count.toLocaleString("en"));
+  return `written by ${model} in ${seconds.toFixed(2)} s: ${tokens[0]} prompt tokens, ${tokens[1]} of them (${share}%) from ` +
+    `the server’s cache, ${tokens[2]} written` + (invented ? `; ${invented} position(s) that it invented were dropped` : "");
 }
 
 function chip(position, kind) {

@@ -27,9 +27,6 @@ from linmem_langgraph.vllm import ChatVLLM
 VIEWS = 64
 """Namespaces whose transcripts are kept in this process."""
 
-SHORT = 128
-"""Characters: no model that can be a memory has a context that such a record could fill."""
-
 
 class LinearReader(Reader):
     """Answers in words, from the whole memory, with the records it names.
@@ -97,7 +94,7 @@ class LinearReader(Reader):
 
     def check(self, records: Sequence[MemoryRecord]) -> None:
         """Refuse a record that is larger than the model's context, if the server says how large that is."""
-        if any(len(record.text) > SHORT for record in records):
+        if not self._plan.surely_fit(records):
             loop.run(self._plan.check(records))
 
     def read(self, log: Log, query: Query) -> Reading:

@@ -146,14 +146,12 @@ class VllmReaderModel(ReaderModel):
         The last message is left open (`continue_final_message`), so that nothing of the chat template follows it.
         """
         exactly = {"add_generation_prompt": False, "continue_final_message": True}
-        parameters = self._parameters(namespace, 1, exactly)
-        return _usage(await self._reaching(self._vllm.ainvoke(list(messages), PRIME, **parameters)))
+        return _usage(await self._reaching(self._call(messages, PRIME, namespace, 1, exactly)))
 
     async def context_tokens(self) -> int | None:
         """What the server says its model's context is, in tokens."""
-        name = await run_in_executor(None, self._vllm.served_model)
         served = await self._reaching(self._served())
-        return next((model.get("max_model_len") for model in served if model["id"] == name), None)
+        return served.get(self._vllm.choose([*served]))
 
     async def count(self, texts: Sequence[str]) -> list[int]:
         """How many tokens each text is; a third of its bytes where the server has no `/tokenize`."""
@@ -176,11 +174,24 @@ class VllmReaderModel(ReaderModel):
             await self._client.close()
 
     async def _invoke(self, messages: Sequence[BaseMessage], namespace: Namespace, max_tokens: int) -> AIMessage:
-        return await self._vllm.ainvoke(list(messages), READ, **self._parameters(namespace, max_tokens, {}))
+        return await self._call(messages, READ, namespace, max_tokens, {})
 
-    async def _served(self) -> list[dict[str, Any]]:
+    async def _call(
+        self,
+        messages: Sequence[BaseMessage],
+        config: RunnableConfig,
+        namespace: Namespace,
+        max_tokens: int,
+        body: dict[str, Any],
+    ) -> AIMessage:
+        if not self.name:
+            self._vllm.choose([*await self._served()])
+        return await self._vllm.ainvoke(list(messages), config, **self._parameters(namespace, max_tokens, body))
+
+    async def _served(self) -> dict[str, int | None]:
+        """The models there are, and their contexts in tokens where the server says so."""
         answer: Any = await self._client.get("/models", cast_to=object, options={"timeout": self._limits})
-        return [dict(model) for model in answer["data"]]
+        return {model["id"]: model.get("max_model_len") for model in answer["data"]}
 
     async def _tokens(self, text: str) -> int:
         body = {"model": self._vllm.model_name, "prompt": text, "add_special_tokens": False}

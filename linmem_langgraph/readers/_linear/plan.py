@@ -1,5 +1,6 @@
 """How a model's context is shared out, and which records are read together."""
 
+import asyncio
 import logging
 import time
 from collections.abc import Sequence
@@ -20,6 +21,12 @@ TEMPLATE = 64
 """Tokens that a chat template may add to a dialogue of two messages, and a heading to what is merged."""
 
 MOST_FOR_A_QUESTION = 1_024
+
+ALWAYS_FITS = 1_000
+"""Characters: no model with a context that such a record could fill is of use as a memory."""
+
+PATIENCE = 1.0
+"""Seconds that a write of a large record waits to learn whether it fits."""
 
 PAUSE = 60.0
 """Seconds for which writes leave a server alone that did not answer one."""
@@ -96,19 +103,24 @@ class Plan:
         runs = filled(await self._model.count(texts), (await self.budget()).memory)
         return runs if len(runs) < len(texts) else [[*range(len(texts))[at : at + 2]] for at in range(0, len(texts), 2)]
 
+    def surely_fit(self, records: Sequence[MemoryRecord]) -> bool:
+        """Whether the records are so short that no server need be asked whether they fit the context."""
+        # A character takes at most 6 bytes: 4 in UTF-8, or a line break, which is followed by four spaces.
+        most = (self._budget.memory - TEMPLATE) // 6 if self._budget else ALWAYS_FITS
+        return time.monotonic() < self._silent_until or all(len(record.text) <= most for record in records)
+
     async def check(self, records: Sequence[MemoryRecord]) -> None:
         """Raises `ContextOverflow` if a record is larger than the context, as far as the server says how large that is.
 
         A write depends on no server: if it is slow or down, the log takes the record.
         """
-        if time.monotonic() < self._silent_until:
-            return
         try:
-            capacity = (await self.budget()).memory
-            large = [record for record in records if len(render_record(record).encode()) > capacity]
-            tokens = await self._model.count([render_record(record) for record in large])
-        except (ReaderUnavailable, ConfigError) as exc:
-            logger.warning("records were written without being compared with the model's context: %s", exc)
+            async with asyncio.timeout(PATIENCE):
+                capacity = (await self.budget()).memory
+                large = [record for record in records if len(render_record(record).encode()) > capacity]
+                tokens = await self._model.count([render_record(record) for record in large])
+        except (ReaderUnavailable, ConfigError, TimeoutError) as exc:
+            logger.warning("records were written without being compared with the model's context: %r", exc)
             self._silent_until = time.monotonic() + PAUSE
             return
         for record, size in zip(large, tokens, strict=True):
