@@ -24,7 +24,6 @@ READ: RunnableConfig = {
     "run_name": "linear_read",
     "tags": ["nostream"],  # its words are a tool's result: LangGraph is not to stream them as the agent's answer
 }
-PRIME: RunnableConfig = {"run_name": "linear_prime", "tags": ["nostream"]}
 
 COUNTS_AT_A_TIME = 8
 
@@ -146,7 +145,7 @@ class VllmReaderModel(ReaderModel):
         The last message is left open (`continue_final_message`), so that nothing of the chat template follows it.
         """
         exactly = {"add_generation_prompt": False, "continue_final_message": True}
-        return _usage(await self._reaching(self._call(messages, PRIME, namespace, 1, exactly)))
+        return await self._reaching(self._prime(messages, self._parameters(namespace, 1, exactly)))
 
     async def context_tokens(self) -> int | None:
         """What the server says its model's context is, in tokens."""
@@ -174,19 +173,24 @@ class VllmReaderModel(ReaderModel):
             await self._client.close()
 
     async def _invoke(self, messages: Sequence[BaseMessage], namespace: Namespace, max_tokens: int) -> AIMessage:
-        return await self._call(messages, READ, namespace, max_tokens, {})
+        await self._name_model()
+        return await self._vllm.ainvoke(list(messages), READ, **self._parameters(namespace, max_tokens, {}))
 
-    async def _call(
-        self,
-        messages: Sequence[BaseMessage],
-        config: RunnableConfig,
-        namespace: Namespace,
-        max_tokens: int,
-        body: dict[str, Any],
-    ) -> AIMessage:
+    async def _prime(self, messages: Sequence[BaseMessage], parameters: dict[str, Any]) -> Usage:
+        # Without LangChain around it: nobody wants a trace of it, or an answer from a cache of answers.
+        await self._name_model()
+        payload = self._vllm._get_request_payload(list(messages), **parameters)
+        used = (await self._client.chat.completions.create(**payload)).usage
+        if used is None:
+            return Usage()
+        cached = used.prompt_tokens_details.cached_tokens if used.prompt_tokens_details else None
+        return Usage(
+            prompt_tokens=used.prompt_tokens, cached_tokens=cached or 0, completion_tokens=used.completion_tokens
+        )
+
+    async def _name_model(self) -> None:
         if not self.name:
             self._vllm.choose([*await self._served()])
-        return await self._vllm.ainvoke(list(messages), config, **self._parameters(namespace, max_tokens, body))
 
     async def _served(self) -> dict[str, int | None]:
         """The models there are, and their contexts in tokens where the server says so."""

@@ -1,5 +1,6 @@
 """Priming: the server reads a transcript before anyone asks, and whether that is any use is watched."""
 
+import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from typing import Literal
@@ -29,6 +30,14 @@ MARKS = 256
 Mode = Literal["auto", "on", "off"]
 
 
+class _Shared:
+    """A request that several wait for."""
+
+    def __init__(self, task: asyncio.Task[Usage]) -> None:
+        self.task = task
+        self.waiting = 0
+
+
 class Primer:
     """Primes segments and remembers which.
 
@@ -46,6 +55,7 @@ class Primer:
         self._misses = 0
         self._warned = False
         self._marks: dict[Namespace, dict[tuple[int, int], int]] = {}
+        self._under_way: dict[tuple[Namespace, int, int, int], _Shared] = {}
 
     @property
     def is_on(self) -> bool:
@@ -67,9 +77,26 @@ class Primer:
                 loop.run(self._step(namespace, view, start, done, stop))
 
     async def prime_at_once(self, namespace: Namespace, view: View, segment: Sequence[int]) -> Usage:
-        """Let the server read a segment that somebody is about to ask about, in one step; what it cost."""
-        async with self._model.traffic.read():
-            return await self._send(namespace, view, segment[0], segment[-1] + 1)
+        """Let the server read a segment that somebody is about to ask about, in one step; what it cost.
+
+        Several who are about to ask about the same segment wait for one request, which is cancelled with the last of
+        them.
+        """
+        start, stop = segment[0], segment[-1] + 1
+        place = (namespace, start, stop, hash(view.lines[start:stop]))
+        shared = self._under_way.get(place)
+        is_first = shared is None
+        if shared is None:
+            shared = self._under_way[place] = _Shared(asyncio.create_task(self._read(namespace, view, start, stop)))
+        shared.waiting += 1
+        try:
+            usage = await asyncio.shield(shared.task)
+            return usage if is_first else Usage()
+        finally:
+            shared.waiting -= 1
+            if not shared.waiting:
+                shared.task.cancel()
+                self._under_way.pop(place, None)
 
     def has_primed(self, namespace: Namespace, view: View, segment: Sequence[int]) -> bool:
         """Whether exactly this segment has been primed."""
@@ -92,6 +119,10 @@ class Primer:
     def forget(self, namespace: Namespace) -> None:
         """Nothing of this namespace counts as primed any more."""
         self._marks.pop(namespace, None)
+
+    async def _read(self, namespace: Namespace, view: View, start: int, stop: int) -> Usage:
+        async with self._model.traffic.read():
+            return await self._send(namespace, view, start, stop)
 
     async def _step(self, namespace: Namespace, view: View, start: int, done: int, stop: int) -> None:
         async with self._model.traffic.prime_step() as size:
