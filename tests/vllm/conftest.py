@@ -5,7 +5,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.vllm.server import Unavailable, VllmServer
+from evals.vllm_cpu.server import Unavailable, VllmServer
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -12,10 +12,10 @@ from langchain_core.exceptions import ModelNotFoundError
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from langchain_core.tools import tool
 
+from evals.vllm_cpu.server import VllmServer
 from graphs.m3_agent import create_m3_agent
 from linmem_langgraph import ReaderUnavailable
 from linmem_langgraph.vllm import ChatVLLM
-from tests.vllm.server import VllmServer
 
 MATCH_UNIT = 16
 QUESTION = "Where is the red mug?"

@@ -8,7 +8,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from tests.vllm.server import VllmServer
+from evals.vllm_cpu.server import VllmServer
 
 MATCH_UNIT = 16  # a state is found again up to that many tokens before the prompt's end
 QUESTION = "Where is the red mug?"

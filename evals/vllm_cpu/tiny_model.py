@@ -1,6 +1,6 @@
 """Tiny language models with random weights, in Hugging Face format, for a vLLM server on CPU.
 
-    python tests/vllm/tiny_model.py hybrid FOLDER
+    python -m evals.vllm_cpu.tiny_model hybrid FOLDER
 
 `hybrid` is a Qwen3-Next: three gated-delta layers and one of softmax attention, as large models of its kind have them.
 `softmax` is a Qwen3 of the same width and depth. What they write means nothing, yet depends on all they read: the same
