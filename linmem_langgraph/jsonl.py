@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -17,15 +18,15 @@ def write_jsonl(path: Path, records: Iterable[MemoryRecord]) -> int:
     Raises:
         ConfigError: the file cannot be written.
     """
-    rows = [json.dumps(record.model_dump(mode="json"), ensure_ascii=False) + "\n" for record in records]
+    rows = to_rows(records)
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
-        partial.write_text("".join(rows), encoding="utf-8", newline="\n")
+        partial.write_bytes(rows)
         partial.replace(path)
     except OSError as exc:
         partial.unlink(missing_ok=True)
         raise ConfigError(f"cannot write {path}: {exc.strerror or exc}") from exc
-    return len(rows)
+    return rows.count(b"\n")
 
 
 def read_jsonl(path: Path) -> list[MemoryRecord]:
@@ -36,18 +37,48 @@ def read_jsonl(path: Path) -> list[MemoryRecord]:
         RecordError: a row is not a record; its line and field are named.
     """
     try:
-        lines = path.read_bytes().split(b"\n")
+        return from_rows(path.read_bytes(), str(path))
     except OSError as exc:
         raise ConfigError(f"cannot read {path}: {exc.strerror or exc}") from exc
-    return [_record(line, f"{path}, line {number}") for number, line in enumerate(lines, start=1) if line.strip()]
 
 
-def _record(line: bytes, place: str) -> MemoryRecord:
+def to_rows(records: Iterable[MemoryRecord]) -> bytes:
+    """A row a record."""
+    rows = (json.dumps(record.model_dump(mode="json"), ensure_ascii=False) + "\n" for record in records)
+    return "".join(rows).encode()
+
+
+def from_rows(data: bytes, place: str) -> list[MemoryRecord]:
+    """The records of rows as `to_rows` makes them; `place` is what errors call their source.
+
+    Raises:
+        RecordError: a row is cut off or not a valid record.
+    """
+    return [as_valid(_row(line, at), at) for at, line in lines(data, place)]
+
+
+def lines(data: bytes, place: str) -> list[tuple[str, bytes]]:
+    """The lines that are not blank, each with what errors call it."""
+    numbered = enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1)
+    return [(f"{place}, line {number}", line.removesuffix(b"\r")) for number, line in numbered if line.strip()]
+
+
+def as_valid(fields: Any, place: str) -> MemoryRecord:
+    """The record of these fields.
+
+    Raises:
+        RecordError: one is wrong.
+    """
     try:
-        return MemoryRecord.model_validate(json.loads(line))
+        return MemoryRecord.model_validate(fields)
     except ValidationError as exc:
         problem = exc.errors()[0]
         field = ".".join(map(str, problem["loc"])) or "record"
-        raise RecordError(f"{place}, field {field!r}: {problem['msg']}; nothing was imported") from exc
-    except ValueError as exc:
-        raise RecordError(f"{place}: not JSON, perhaps cut off ({exc}); nothing was imported") from exc
+        raise RecordError(f"{place}, field {field!r:.80}: {problem['msg']}; nothing was written") from exc
+
+
+def _row(line: bytes, place: str) -> Any:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError) as exc:
+        raise RecordError(f"{place}: not JSON, perhaps cut off ({exc}); nothing was written") from exc

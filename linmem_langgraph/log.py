@@ -29,6 +29,8 @@ from linmem_langgraph.records import MAX_POSITION, MemoryRecord
 _BATCH = 1_000
 """Items per call of the store: one statement, below SQLite's limit on parameters."""
 
+_HEADS = "%linmem"
+
 _EVERYTHING = 2**31 - 1
 
 _KEY = 20
@@ -101,7 +103,7 @@ class Log:
         self.namespace = namespace
         self.store = store
         self._place = namespaces.encode(namespace)
-        self._head_place = ("%linmem", *self._place)
+        self._head_place = (_HEADS, *self._place)
         with _stripes_lock:
             # Each store has its own: an async store's writer waits for its loop, and nobody else may wait for that.
             locks = _stripes.get(store) or _stripes.setdefault(store, [Lock() for _ in range(64)])
@@ -232,6 +234,14 @@ class Log:
 
     def _head_op(self, head: Head) -> Op:
         return PutOp(self._head_place, "head", head.model_dump() if head.version else None, index=False)
+
+
+def counts(store: BaseStore) -> dict[namespaces.Namespace, int]:
+    """The namespaces that have a log in `store`, sorted, and how many records each has."""
+    places = store.list_namespaces(prefix=(_HEADS,), limit=_EVERYTHING)
+    found = sorted(namespaces.decode(tuple(labels)) for _, *labels in places)
+    heads = {namespace: Log(store, namespace).head() for namespace in found}
+    return {namespace: head.count for namespace, head in heads.items() if head.version}
 
 
 def refuse_own_loop(store: BaseStore) -> None:

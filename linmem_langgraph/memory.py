@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from linmem_langgraph.errors import ConfigError, ReaderUnavailable
 from linmem_langgraph.filters import Filter, conditions
 from linmem_langgraph.jsonl import read_jsonl, write_jsonl
-from linmem_langgraph.log import Log, refuse_own_loop
+from linmem_langgraph.log import Log, counts, refuse_own_loop
 from linmem_langgraph.namespaces import Namespace
 from linmem_langgraph.readers import create_reader
 from linmem_langgraph.readers.base import Query, Reader
@@ -123,6 +123,10 @@ class Memory:
     def records(self, namespace: Namespace, *, until: int | None = None) -> list[MemoryRecord]:
         """All records up to position `until`, inclusive: by position, and as written within one."""
         return self._log(namespace).records(until=until)
+
+    def namespaces(self) -> dict[Namespace, int]:
+        """The namespaces that have been written to and not been forgotten, sorted, and how many records each has."""
+        return counts(self._open_store())
 
     def get(self, namespace: Namespace, keys: Iterable[str]) -> list[MemoryRecord]:
         """The records of those keys that are there, in log order."""
@@ -262,11 +266,14 @@ class Memory:
         return log, query
 
     def _log(self, namespace: Namespace) -> Log:
+        return Log(self._open_store(), namespace)
+
+    def _open_store(self) -> BaseStore:
         if self._closed:
             raise ConfigError("this memory is closed: make or open another")
         store = self.store
         refuse_own_loop(store)
-        return Log(store, namespace)
+        return store
 
     def _refuse_to_wait_on_own_loop(self) -> None:
         for log in self._updates.pending():

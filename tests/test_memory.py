@@ -453,3 +453,12 @@ def test_a_bad_row_is_named_and_nothing_is_imported(tmp_path: Path, row: str, me
         with pytest.raises(RecordError, match=message):
             memory.import_jsonl(("a",), file)
         assert memory.records(("a",)) == []
+
+
+def test_namespaces_are_listed_until_they_are_forgotten(memory: Memory) -> None:
+    for namespace in (("b",), ("a", "x.y/%"), ("a",), ("b",)):
+        memory.write(namespace, "anna sleeps")
+    memory.read(("never", "written"), "anna")
+    assert memory.namespaces() == {("a",): 1, ("a", "x.y/%"): 1, ("b",): 2}
+    memory.forget(("a",))
+    assert memory.namespaces() == {("a", "x.y/%"): 1, ("b",): 2}

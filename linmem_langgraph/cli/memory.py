@@ -89,9 +89,10 @@ def import_(
     \b
     linmem import my_memory users/anna anna.jsonl --set embeddings=lexical
     """
+    from linmem_langgraph import jsonl
     from linmem_langgraph.cli import rows
 
-    records = rows.from_rows(*rows.read_source(file))
+    records = jsonl.from_rows(*rows.read_source(file))
     keys, warning = _write(folder, namespace, records, reader, options)
     if as_json:
         output.print_json({"keys": keys, "warning": warning})

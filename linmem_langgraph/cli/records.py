@@ -65,18 +65,18 @@ def export(
     \b
     linmem export my_memory users/anna anna.jsonl
     """
+    from linmem_langgraph import jsonl
     from linmem_langgraph.cli import rows
-    from linmem_langgraph.jsonl import write_jsonl
 
     if file == rows.STREAM and as_json:
         raise ConfigError("--json and an export to - would both print to stdout: leave out one")
     found = _logged(folder, namespace)
     if file == rows.STREAM:
-        typer.echo(rows.to_rows(found), nl=False)
+        typer.echo(jsonl.to_rows(found), nl=False)
     elif as_json:
-        output.print_json({"records": write_jsonl(Path(file), found), "file": file})
+        output.print_json({"records": jsonl.write_jsonl(Path(file), found), "file": file})
     else:
-        output.print_lines([f"{write_jsonl(Path(file), found)} records in {file}"])
+        output.print_lines([f"{jsonl.write_jsonl(Path(file), found)} records in {file}"])
 
 
 def _logged(
@@ -94,14 +94,10 @@ def _logged(
 
 def _namespaces(folder: str) -> dict[Labels, int]:
     """All namespaces, and how many records each has."""
-    from linmem_langgraph.log import Log
-    from linmem_langgraph.namespaces import decode
+    from linmem_langgraph.log import counts
 
     with log_store(folder) as store:
-        # Each log has a head in its namespace under this label.
-        places = store.list_namespaces(prefix=("%linmem",), limit=2**31 - 1)
-        found = [decode(tuple(labels)) for _, *labels in places]
-        return {namespace: Log(store, namespace).head().count for namespace in sorted(found)}
+        return counts(store)
 
 
 def _show_namespaces(counts: dict[Labels, int], as_json: bool) -> None:

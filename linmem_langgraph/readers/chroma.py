@@ -71,6 +71,8 @@ class ChromaReader(Reader):
             raise ConfigError(f"limit is {limit!r} and neighbours {neighbours!r}: give integers of at least 1 and 0")
         if not isinstance(threshold, float | int | None):
             raise ConfigError(f"threshold is {threshold!r}: give a cosine similarity, such as 0.5, or None")
+        if not isinstance(hnsw, dict | None):
+            raise ConfigError(f"hnsw is {hnsw!r}: give parameters by name, such as {{'ef_search': 200}}")
         for name, value in (hnsw or {}).items():
             if name not in _HNSW or not isinstance(value, int) or value < 1:
                 raise ConfigError(f"hnsw has {name!r}: {value!r}; give positive integers for {', '.join(_HNSW)}")
