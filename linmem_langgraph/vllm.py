@@ -64,7 +64,9 @@ class ChatVLLM(BaseChatOpenAI):
             given["api_key"] = settings.api_key
         if not given.keys() & {"model", "model_name"}:
             given["model"] = ""
-        return {"stream_usage": True, "use_responses_api": False, "openai_proxy": None, **given}
+        # With a limit between chunks, cancelling a stream on Python 3.11 now and then does not end it.
+        fixed = {"stream_usage": True, "use_responses_api": False, "openai_proxy": None, "stream_chunk_timeout": 0}
+        return {**fixed, **given}
 
     @model_validator(mode="after")
     def _without_the_account_at_openai(self) -> Self:
