@@ -158,7 +158,7 @@ class Reading(BaseModel):
 
     `text` is what the agent's model sees; `records` are those it rests on, best first where they have scores;
     `seconds` is wall time; `reader` is the reader's name. `model` is the language model that wrote the text, None if
-    the text is the records' transcript; `invented` is how many positions it named that it was not shown.
+    the text is the records' transcript; `invented` is how many positions it named that are not in the memory it read.
     """
 
     model_config = ConfigDict(frozen=True)

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from linmem_langgraph.records import MemoryRecord
 
 _MARKERS = re.compile(
-    r"<(?![a-z]+_\d+>)(?=[A-Za-z/|!_\uff5c])"  # <s>, </s>, <|im_end|>, <<SYS>>, <think>; not an entity such as <face_3>
+    r"<(?!(?:face|voice|character)_\d+>)(?=[A-Za-z/|!_\uff5c])"  # <s>, </s>, <|im_end|>, <<SYS>>; but not <face_3>
     r"|\[(?=/?(?:[A-Z][A-Z0-9_]*|[A-Za-z]+(?:_[A-Za-z0-9]+)+|gMASK)\])"  # [INST], [/INST], [EOS], [start_header_id]
 )
 

@@ -7,6 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from langgraph.store.base import BaseStore
 from langgraph.store.memory import InMemoryStore
 from langgraph.store.sqlite import AsyncSqliteStore
@@ -385,6 +387,100 @@ def test_two_changes_as_one_do_what_both_did(one: Change, other: Change) -> None
     both = joined([one, other])
     assert (both.base, both.version) == ("0", "2")
     assert apply(held, both) == apply(apply(held, one), other)
+
+
+def at(position: int | None, text: str = "new", key: str | None = None) -> MemoryRecord:
+    return MemoryRecord(text=text, position=position, key=key)
+
+
+@pytest.mark.parametrize(
+    ("written", "appended"),
+    [
+        ([at(None)], True),
+        ([at(None), at(None)], True),
+        ([at(4)], True),  # behind the last one, which is at 4, too
+        ([at(9), at(None), at(10), at(10)], True),
+        ([at(None, key="new")], True),
+        ([at(3)], False),
+        ([at(9), at(8)], False),
+        ([at(None, "changed", "last")], False),
+        ([at(None), at(None, "changed", "last")], False),
+        ([at(None), at(4, "last", "last")], False),  # was there already: nothing of it is written
+        ([at(None, "one", "new"), at(None, "two", "new")], False),
+    ],
+)
+def test_a_change_tells_whether_all_it_did_was_to_append(log: Log, written: list[MemoryRecord], appended: bool) -> None:
+    log.write([at(2, "first"), at(4, "last", "last")])
+    before = log.records()
+    _, change = log.write(written)
+    assert change is not None
+    assert change.appended is appended
+    if appended:
+        assert log.records() == [*before, *change.written]
+
+
+steps = st.lists(
+    st.one_of(
+        st.lists(
+            st.builds(
+                at,
+                st.none() | st.integers(0, 5) | st.integers(MAX_POSITION - 2, MAX_POSITION),
+                st.sampled_from("ab"),
+                st.none() | st.sampled_from(["k1", "k2"]),
+            ),
+            max_size=4,
+        ),
+        st.frozensets(st.sampled_from(["k1", "k2"])),
+        st.none(),
+    ),
+    max_size=8,
+)
+
+
+@given(steps)
+def test_what_was_appended_is_behind_all_that_was_there(
+    steps: list[list[MemoryRecord] | frozenset[str] | None],
+) -> None:
+    log = Log(InMemoryStore(), ("steps",))
+    for step in steps:
+        before = log.records()
+        if not isinstance(step, list):
+            assert not log.remove(step).appended
+            continue
+        _, change = log.write(step)
+        if change is not None and change.appended:
+            assert log.records() == [*before, *change.written]
+
+
+def test_changes_joined_appended_if_each_of_them_did(log: Log) -> None:
+    changes = [log.write(some("a"))[1], log.write(some("b", "c"))[1], log.write([at(0, "early")])[1]]
+    one, other, early = (change for change in changes if change is not None)
+    assert joined([one, other]).appended
+    assert [record.text for record in joined([one, other]).written] == ["a", "b", "c"]
+    assert not joined([one, other, early]).appended
+    assert not joined([early]).appended
+    assert not log.remove([]).appended
+
+
+def test_more_records_than_one_call_takes_are_appended_as_one(log: Log) -> None:
+    log.write([at(7)])
+    _, change = log.write(some(*map(str, range(1_500))))
+    assert change is not None
+    assert change.appended
+    assert [record.position for record in change.written] == list(range(8, 1_508))
+    _, change = log.write([*some(*map(str, range(1_500))), at(3)])
+    assert change is not None
+    assert not change.appended
+
+
+def test_behind_the_last_position_there_is_only_the_last_position(log: Log) -> None:
+    log.write([at(MAX_POSITION - 1, "before the end")])
+    for written, appended in [([at(None, "end")], True), ([at(None), at(MAX_POSITION)], True), ([at(5)], False)]:
+        before = log.records()
+        _, change = log.write(written)
+        assert change is not None
+        assert change.appended is appended
+        assert not appended or log.records() == [*before, *change.written]
 
 
 def test_editing_a_returned_record_does_not_edit_the_log(log: Log) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import subprocess
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -18,13 +18,17 @@ from langgraph.store.sqlite import AsyncSqliteStore
 from linmem_langgraph import (
     ChromaReader,
     ConfigError,
+    ContextOverflow,
     Memory,
     MemoryRecord,
     NamespaceError,
+    Reading,
     RecordError,
 )
 from linmem_langgraph.embeddings import LexicalEmbeddings
+from linmem_langgraph.log import Log
 from linmem_langgraph.namespaces import Namespace
+from linmem_langgraph.readers.base import Query
 from tests.fakes import WaitingEmbeddings
 from tests.stores import HostileStore
 
@@ -163,6 +167,90 @@ def test_forgetting_a_key_no_store_takes_is_unknown(open_memory: Callable[..., M
     memory.write(namespace, "x")
     assert memory.forget(namespace, ["\ud800", "\x00", ""]).forgotten == ()
     assert len(memory.records(namespace)) == 1
+
+
+# What a reader may say before a write, and how it is asked under asyncio
+
+
+class Refusing(ChromaReader):
+    """Refuses long texts; counts what it is shown."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, embeddings=LexicalEmbeddings(256))
+        self.checked: list[MemoryRecord] = []
+
+    def check(self, records: Sequence[MemoryRecord]) -> None:
+        self.checked += records
+        if any(len(record.text) > 9 for record in records):
+            raise ContextOverflow("too long")
+
+
+def test_what_the_reader_refuses_is_not_written(tmp_path: Path, namespace: Namespace) -> None:
+    reader = Refusing(tmp_path)
+    with Memory(reader, store=InMemoryStore()) as memory:
+        memory.write(namespace, "short")
+        before = memory.records(namespace)
+        for write in (memory.write, lambda *given: asyncio.run(memory.awrite(*given))):
+            with pytest.raises(ContextOverflow, match="too long"):
+                write(namespace, ["short, too", MemoryRecord(text="much too long", key="long")])
+        assert memory.records(namespace) == before
+        memory.flush()
+        assert [record.text for record in reader.checked] == ["short", *["short, too", "much too long"] * 2]
+
+
+def test_a_reader_is_shown_valid_records_only(tmp_path: Path, namespace: Namespace) -> None:
+    reader = Refusing(tmp_path)
+    with Memory(reader, store=InMemoryStore()) as memory:
+        with pytest.raises(RecordError):
+            memory.write(namespace, ["short", " "])
+        assert reader.checked == []
+        keys = memory.write(namespace, (text for text in ("a", "b")))
+        assert [record.text for record in reader.checked] == ["a", "b"]
+        assert [record.key for record in memory.records(namespace)] == keys
+
+
+def test_an_import_that_the_reader_refuses_is_not_written(tmp_path: Path, namespace: Namespace) -> None:
+    rows = tmp_path / "rows.jsonl"
+    with Memory(ChromaReader(tmp_path / "other", embeddings=LexicalEmbeddings(256)), store=InMemoryStore()) as memory:
+        memory.write(namespace, ["short", "much too long"])
+        memory.export_jsonl(namespace, rows)
+    with Memory(Refusing(tmp_path / "chroma"), store=InMemoryStore()) as memory:
+        with pytest.raises(ContextOverflow):
+            memory.import_jsonl(namespace, rows)
+        assert memory.records(namespace) == []
+
+
+class Native(ChromaReader):
+    """Is read under asyncio in a way of its own."""
+
+    async def aread(self, log: Log, query: Query) -> Reading:
+        asyncio.get_running_loop()
+        return Reading(text=f"{query.text} {len(log.records())}", reader="native")
+
+
+async def test_a_readers_own_aread_is_used(tmp_path: Path, namespace: Namespace) -> None:
+    memory = Memory(Native(tmp_path, embeddings=LexicalEmbeddings(256)), store=InMemoryStore())
+    await memory.awrite(namespace, ["a", "b"])
+    reading = await memory.aread(namespace, "how many?")
+    assert reading.text == "how many? 2"
+    assert reading.seconds > 0
+    with pytest.raises(ConfigError, match="query"):
+        await memory.aread(namespace, "")
+    with pytest.raises(NamespaceError):
+        await memory.aread((), "x")
+    await memory.aclose()
+    with pytest.raises(ConfigError, match="closed"):
+        await memory.aread(namespace, "x")
+
+
+async def test_an_async_read_says_what_a_sync_one_does(tmp_path: Path, namespace: Namespace) -> None:
+    memory = Memory(ChromaReader(tmp_path, embeddings=LexicalEmbeddings(256)), store=InMemoryStore())
+    keys = await memory.awrite(namespace, ["red mug", "blue mug", "red coat"])
+    for options in ({}, {"limit": 1}, {"until": 1}, {"exclude": keys[:1]}, {"filter": {"kind": "semantic"}}):
+        asked: dict[str, Any] = {"query": "red mug", **options}
+        one, other = memory.read(namespace, **asked), await memory.aread(namespace, **asked)
+        assert one.model_copy(update={"seconds": 0.0}) == other.model_copy(update={"seconds": 0.0})
+    await memory.aclose()
 
 
 # The store of the running graph

@@ -1,5 +1,6 @@
 """The tools: alone, in a ToolNode, in an agent, through a checkpointer, and against the public suites."""
 
+import asyncio
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -25,14 +26,18 @@ from langgraph.store.memory import InMemoryStore
 from linmem_langgraph import (
     ChromaReader,
     ConfigError,
+    ContextOverflow,
     Memory,
     MemoryRecord,
     NamespaceError,
+    Reading,
     create_manage_memory_tool,
     create_search_memory_tool,
 )
 from linmem_langgraph.embeddings import LexicalEmbeddings
+from linmem_langgraph.log import Log
 from linmem_langgraph.namespaces import Namespace
+from linmem_langgraph.readers.base import Query
 from linmem_langgraph.tools import ACTIONS
 from tests.fakes import SwitchableEmbeddings
 from tests.graphs.scripted import scripted
@@ -243,6 +248,62 @@ async def test_a_reader_that_is_down_is_a_tool_error(tmp_path: Path, namespace: 
         assert "out of memory" in told.content
         embeddings.fails = False
         assert graph.invoke(asked)["messages"][-1].content == "[0] Anna sleeps"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {},
+        {"limit": 1},
+        {"limit": 1, "offset": 1},
+        {"offset": 2, "limit": 1},
+        {"offset": 9},
+        {"filter": {"position": {"$gte": 2}}},
+        {"filter": {"who": {"$near": 1}}},
+        {"query": " "},
+    ],
+)
+@pytest.mark.parametrize("options", [{}, {"until": 1}, {"show_ids": True}])
+async def test_an_async_search_says_what_a_sync_one_does(
+    memory: Memory, namespace: Namespace, clips: list[str], arguments: dict[str, Any], options: dict[str, Any]
+) -> None:
+    graph = node_graph(create_search_memory_tool(memory, namespace=namespace, **options), state=SeeingState)
+    asked = {"messages": [call(**{"query": "red mug", **arguments})], "seen_keys": clips[3:]}
+    one = graph.invoke(asked)["messages"][-1]
+    other = (await graph.ainvoke(asked))["messages"][-1]
+    assert (one.content, one.status) == (other.content, other.status)
+    if one.artifact is not None:
+        assert {**one.artifact, "seconds": 0} == {**other.artifact, "seconds": 0}
+
+
+async def test_an_async_search_runs_on_the_loop(
+    memory: Memory, namespace: Namespace, clips: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tool = create_search_memory_tool(memory, namespace=namespace)
+    assert await tool.ainvoke({"query": "coat", "limit": 1}) == tool.invoke({"query": "coat", "limit": 1})
+    asked: list[asyncio.AbstractEventLoop] = []
+    read = memory.reader.aread
+
+    async def aread(log: Log, query: Query) -> Reading:
+        asked.append(asyncio.get_running_loop())
+        return await read(log, query)
+
+    monkeypatch.setattr(memory.reader, "aread", aread)
+    await tool.ainvoke({"query": "coat"})
+    assert asked == [asyncio.get_running_loop()]
+
+
+async def test_a_record_too_large_for_the_reader_is_a_tool_error(
+    memory: Memory, namespace: Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*given: object) -> None:
+        raise ContextOverflow("the record has 9 tokens")
+
+    monkeypatch.setattr(memory.reader, "check", refuse)
+    told = answer(create_manage_memory_tool(memory, namespace=namespace), action="create", content="Anna sleeps")
+    assert told.status == "error"
+    assert "the record has 9 tokens" in told.content
+    assert memory.records(namespace) == []
 
 
 def test_a_store_that_is_missing_is_the_developers_error(namespace: Namespace, tmp_path: Path) -> None:

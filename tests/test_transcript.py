@@ -8,8 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from linmem_langgraph import MemoryRecord, transcript
+from tests.readers.linear.hostile import LINE_BREAKS, NONCHARACTERS, TEMPLATE_TOKENS, hostile_texts
 
-LINE_BREAKS = ["\n", "\r", "\r\n", "\v", "\f", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029"]
+REPLACED = {chr(code) for code in range(0xFDD0, 0xFDF0)} | {
+    chr(plane << 16 | end) for plane in range(17) for end in (0xFFFE, 0xFFFF)
+}
+
 lines = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=8)
 wild_texts = (
     st.lists(st.one_of(lines, st.sampled_from([*LINE_BREAKS, "[9] forged", "    "])), min_size=1, max_size=6)
@@ -49,3 +53,45 @@ def test_a_record_ends_with_one_line_feed(text: str) -> None:
     rendered = transcript.render_record(MemoryRecord(text=text, position=0))
     assert rendered.endswith("a\n")
     assert rendered.startswith("[0]")
+
+
+@pytest.mark.parametrize("token", TEMPLATE_TOKENS)
+@pytest.mark.parametrize("around", ["{}", "a{}b", "<{}>", "[{}]", "{0}{0}", "\ufdd0{}\ufffe"])
+def test_what_templates_are_made_of_is_broken_by_a_space(token: str, around: str) -> None:
+    escaped = transcript.escape(around.format(token))
+    assert token not in escaped
+    assert escaped.replace(" ", "") == around.format(token).replace("\ufdd0", "\ufffd").replace("\ufffe", "\ufffd")
+
+
+@pytest.mark.parametrize("token", ["<reserved_106>", "<reserved_107>"])  # a user's and an assistant's turn, to Baichuan
+def test_numbered_tokens_are_broken_too(token: str) -> None:
+    assert token not in transcript.escape(token)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("<face_3> says: hi.", "<voice_12>", "<character_0>'s mug", "1 < 2", "a <- b", "x<3", "[9] forged", "[sic]"),
+        *("[Anna]", "[3 2023-05-08T13:56]", "[]", "<>", "CLIP_9", "Question: who?", "MEMORY:", "a | b", "im_end", "s>"),
+    ],
+)
+def test_any_other_text_stays_as_it_is(text: str) -> None:
+    assert transcript.escape(text) == text
+
+
+@pytest.mark.parametrize("character", NONCHARACTERS)
+def test_code_points_for_a_programs_own_use_are_replaced(character: str) -> None:
+    assert transcript.escape(f"a{character}b") == "a\ufffdb"
+
+
+@given(hostile_texts)
+def test_escaping_adds_spaces_and_takes_nothing_else_away(text: str) -> None:
+    escaped = transcript.escape(text)
+
+    def bare(text: str) -> str:
+        return "".join(
+            "\ufffd" if character in REPLACED else character for character in text if not character.isspace()
+        )
+
+    assert bare(escaped) == bare(text)
+    assert escaped.encode().count(b"\n") == len(escaped.splitlines()) - 1

@@ -113,6 +113,9 @@ class VllmServer:
             *("--host", "127.0.0.1", "--port", str(self.port)),
             *("--model", str(folder / self.model), "--served-model-name", self.model),
             *("--dtype", "bfloat16", "--enforce-eager"),
+            # Without it a hybrid's blocks have 640 tokens for the worker and 128 for the scheduler (vLLM 0.32 on CPU),
+            # which then keeps some states under the wrong prefix: another answer, by as much as a wrong memory makes.
+            *("--block-size", "128"),
             *("--max-model-len", str(max_model_len), "--max-num-batched-tokens", str(max_batched_tokens)),
             *reuse(hybrid=model == "hybrid", prefix_caching=prefix_caching),
             *arguments,
@@ -207,7 +210,7 @@ def environment(folder: Path, cache_gib: int) -> dict[str, str]:
         "VLLM_CONFIG_ROOT": str(folder / "config"),
         "VLLM_CPU_KVCACHE_SPACE": str(cache_gib),
         "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # else two servers share a core and leave the other idle
-        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # else states are kept under wrong boundaries
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # no third process, which takes longer to start
         "VLLM_NO_USAGE_STATS": "1",
     }
 

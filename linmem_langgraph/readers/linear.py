@@ -51,6 +51,8 @@ class LinearReader(Reader):
             they cannot find out, by timing, what a memory begins with.
         path: a folder for the token counts of records; None = in memory.
 
+    Make it after a fork, not before: its connections belong to the process that made them.
+
     Raises:
         ConfigError: an argument is invalid.
     """
@@ -151,15 +153,24 @@ class LinearReader(Reader):
                 self._primer.forget(self._views.popitem(last=False)[0])
 
     def _prime(self, log: Log, view: View) -> None:
+        then = self._plan.known
+        try:
+            self._prime_segments(log, view)
+        except ContextOverflow:
+            if not loop.run(self._plan.has_changed_since(then)):
+                raise
+            self._prime_segments(log, view)
+
+    def _prime_segments(self, log: Log, view: View) -> None:
         if view.records and self._primer.is_on:
             segments = loop.run(self._plan.segments(log.namespace, view, range(len(view.records))))
             self._primer.prime(log.namespace, view, segments, lambda: log.head().version == view.version)
 
     async def _read(self, namespace: Namespace, view: View, query: Query) -> Reading:
-        answering = partial(Answering, self._model, self._plan, self._primer, namespace, view, query)
+        then, answering = self._plan.known, partial(Answering, self._model, self._plan, self._primer)
         try:
-            return await answering().reading()
+            return await answering(namespace, view, query).reading()
         except ContextOverflow:
-            if not await self._plan.has_changed():
+            if not await self._plan.has_changed_since(then):
                 raise
-            return await answering().reading()
+            return await answering(namespace, view, query).reading()

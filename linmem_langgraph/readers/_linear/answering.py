@@ -1,12 +1,12 @@
 """How one query is answered: the segments are read side by side, and what was found in them is merged."""
 
 import asyncio
-from collections.abc import Collection, Coroutine, Iterable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Collection, Sequence
 
 from langchain_core.messages import BaseMessage
 
 from linmem_langgraph.namespaces import Namespace
+from linmem_langgraph.readers._linear.loop import together
 from linmem_langgraph.readers._linear.model import Answer, ReaderModel
 from linmem_langgraph.readers._linear.plan import Plan
 from linmem_langgraph.readers._linear.primer import WORTH_PRIMING, Primer
@@ -22,8 +22,6 @@ from linmem_langgraph.readers._linear.view import View
 from linmem_langgraph.readers.base import NOTHING, Query
 from linmem_langgraph.records import Reading, ScoredRecord, Usage
 
-T = TypeVar("T")
-
 
 class Answering:
     """One query to one version of one namespace's memory."""
@@ -33,7 +31,9 @@ class Answering:
     ) -> None:
         self._model, self._plan, self._primer = model, plan, primer
         self._namespace, self._view, self._query = namespace, view, query
-        self._usage, self._invented = Usage(), 0
+        self._usage, self._invented = Usage(), set[int]()
+        # A memory of many segments takes its turn with other reads after each of them.
+        self._turns = asyncio.Semaphore(model.concurrency)
 
     async def reading(self) -> Reading:
         """The model's words, and the records at the positions it named."""
@@ -45,7 +45,8 @@ class Answering:
             return Reading(text=NOTHING, reader="linear")
         await self._plan.check_question(self._query.text)
         segments = await self._plan.segments(self._namespace, self._view, places)
-        known = {self._position(place) for place in set(places).difference(admitted)}
+        shown = {self._position(place) for place in admitted}
+        known = {self._position(place) for place in places} - shown
         found = await together(self._read(segment, known) for segment in segments)
         merged = await self._merged([each for each in found if not found_nothing(each.text)])
         named = self._within_limit(merged.positions, admitted) if merged else ()
@@ -57,30 +58,31 @@ class Answering:
             usage=self._usage,
             reader="linear",
             model=self._model.name,
-            invented=self._invented,
+            invented=len(self._invented.difference(map(self._position, places))),
         )
 
     async def _read(self, segment: Sequence[int], known: Collection[int]) -> Found:
         first, last = self._position(segment[0]), self._position(segment[-1])
-        primed = await self._primed(segment)
         reported = [position for position in known if first <= position <= last]
-        answer = await self._ask(read_messages(self._view.text(segment), self._query, reported))
-        self._primer.watch(self._namespace, answer.usage, primed=primed)
+        async with self._turns:
+            primed = await self._primed(segment)
+            answer = await self._ask(read_messages(self._view.text(segment), self._query, reported))
+        self._primer.watch(answer.usage, primed)
         return self._found(first, last, answer.text, {self._position(place) for place in segment})
 
-    async def _primed(self, segment: Sequence[int]) -> bool:
-        """Whether the server should have the segment's state: a prefix that more reads may follow is primed first.
+    async def _primed(self, segment: Sequence[int]) -> int:
+        """How many tokens the server should find again: a prefix that more reads may follow is primed first.
 
         A read alone leaves no state where its memory ends, as its prompt goes on with the question.
         """
         if self._query.filter is not None:
-            return False
-        primed = self._primer.has_primed(self._namespace, self._view, segment)
+            return 0
+        primed = self._primer.primed(self._namespace, self._view, segment)
         if primed or not self._primer.is_on or len(self._view.text(segment)) < WORTH_PRIMING:
             return primed
         cost = await self._primer.prime_at_once(self._namespace, self._view, segment)
         self._usage = _sum(self._usage, cost)
-        return self._primer.is_on
+        return self._primer.primed(self._namespace, self._view, segment)
 
     async def _merged(self, found: Sequence[Found]) -> Found | None:
         """One finding from many: as many at once as the context holds, until one is left."""
@@ -104,7 +106,7 @@ class Answering:
 
     def _found(self, first: int, last: int, text: str, known: Collection[int]) -> Found:
         positions, invented = named_positions(text, known)
-        self._invented += invented
+        self._invented |= invented
         return Found(first, last, text, positions)
 
     def _within_limit(self, positions: Sequence[int], admitted: Sequence[int]) -> Collection[int]:
@@ -113,16 +115,6 @@ class Answering:
 
     def _position(self, place: int) -> int:
         return self._view.records[place].position or 0
-
-
-async def together(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """All results, in order; if one fails, the others are cancelled and its error is raised."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(each) for each in work]
-    except BaseExceptionGroup as several:
-        raise several.exceptions[0] from several.exceptions[0].__cause__
-    return [task.result() for task in tasks]
 
 
 def _sum(one: Usage, other: Usage) -> Usage:

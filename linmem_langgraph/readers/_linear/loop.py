@@ -3,7 +3,7 @@ waits, or a task of another loop."""
 
 import asyncio
 import os
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from threading import Lock, Thread
 from typing import Any, TypeVar
 
@@ -26,6 +26,16 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 async def arun(work: Coroutine[Any, Any, T]) -> T:
     """The result of `work`; it is cancelled if the waiting task is."""
     return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, _running()))
+
+
+async def together(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """All results, in order; if one fails, the others are cancelled and its error is raised."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(each) for each in work]
+    except BaseExceptionGroup as several:
+        raise several.exceptions[0] from several.exceptions[0].__cause__
+    return [task.result() for task in tasks]
 
 
 def _running() -> asyncio.AbstractEventLoop:

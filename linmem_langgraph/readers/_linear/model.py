@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import operator
 from collections.abc import Awaitable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from typing import Any, NamedTuple, TypeVar
 
@@ -14,6 +16,7 @@ from langchain_core.runnables import RunnableConfig, run_in_executor
 
 from linmem_langgraph.errors import ContextOverflow, LinmemError, ReaderUnavailable
 from linmem_langgraph.namespaces import Namespace
+from linmem_langgraph.readers._linear.loop import together
 from linmem_langgraph.readers._linear.traffic import traffic_of
 from linmem_langgraph.records import Usage
 from linmem_langgraph.vllm import STATE_FLAGS, ChatVLLM
@@ -45,10 +48,12 @@ class ReaderModel:
     """
 
     primes = False
+    counts = False
 
     def __init__(self, model: BaseChatModel, *, timeout: float, concurrency: int) -> None:
-        self._model, self._timeout = model, timeout
+        self._model, self._timeout, self.concurrency = model, timeout, concurrency
         self.traffic = traffic_of(self.place, concurrency)
+        self._threads: ThreadPoolExecutor | None = None
 
     @property
     def place(self) -> str:
@@ -89,11 +94,14 @@ class ReaderModel:
         return [len(text.encode()) // 3 + 1 for text in texts]
 
     async def close(self) -> None:
-        """Release connections."""
+        """Release connections and threads."""
+        if self._threads is not None:
+            self._threads.shutdown(wait=False)
 
     async def _invoke(self, messages: Sequence[BaseMessage], namespace: Namespace, max_tokens: int) -> AIMessage:
         # A client of this model may belong to another event loop; a thread has none.
-        work = run_in_executor(None, self._model.invoke, list(messages), READ)
+        self._threads = self._threads or ThreadPoolExecutor(self.concurrency, thread_name_prefix="linmem-reads")
+        work = run_in_executor(self._threads, self._model.invoke, list(messages), READ)
         return await asyncio.wait_for(work, self._timeout)
 
     async def _reaching(self, work: Awaitable[T]) -> T:
@@ -123,6 +131,7 @@ class VllmReaderModel(ReaderModel):
     """
 
     primes = True
+    counts = True
 
     def __init__(self, model: ChatVLLM, *, timeout: float, concurrency: int, secret: str = "") -> None:
         super().__init__(model, timeout=timeout, concurrency=concurrency)
@@ -133,6 +142,7 @@ class VllmReaderModel(ReaderModel):
         self._vllm = model.model_copy(update={"disable_streaming": True, **mine})
         self._limits = openai.Timeout(timeout, connect=min(timeout, 10.0))
         self._secret = secret
+        self._counting = asyncio.Semaphore(COUNTS_AT_A_TIME)
 
     @property
     def name(self) -> str:
@@ -154,18 +164,15 @@ class VllmReaderModel(ReaderModel):
 
     async def count(self, texts: Sequence[str]) -> list[int]:
         """How many tokens each text is; a third of its bytes where the server has no `/tokenize`."""
-        slots = asyncio.Semaphore(COUNTS_AT_A_TIME)
-
-        async def count(text: str) -> int:
-            async with slots:
-                return await self._reaching(self._tokens(text))
-
+        if not self.counts:
+            return await super().count(texts)
         try:
-            return list(await asyncio.gather(*map(count, texts)))
+            return await together(map(self._tokens, texts))
         except ReaderUnavailable as exc:
-            if isinstance(exc.__cause__, openai.NotFoundError):
-                return await super().count(texts)
-            raise
+            if not isinstance(exc.__cause__, openai.NotFoundError):
+                raise
+            self.counts = False
+        return await super().count(texts)
 
     async def close(self) -> None:
         """Release the connections, unless they are another's."""
@@ -195,13 +202,20 @@ class VllmReaderModel(ReaderModel):
     async def _served(self) -> dict[str, int | None]:
         """The models there are, and their contexts in tokens where the server says so."""
         answer: Any = await self._client.get("/models", cast_to=object, options={"timeout": self._limits})
-        return {model["id"]: model.get("max_model_len") for model in answer["data"]}
+        served = {model["id"]: model.get("max_model_len") for model in answer["data"]}
+        return {name: None if context is None else operator.index(context) for name, context in served.items()}
 
     async def _tokens(self, text: str) -> int:
         body = {"model": self._vllm.model_name, "prompt": text, "add_special_tokens": False}
         url = self.place.rstrip("/").removesuffix("/v1") + "/tokenize"
-        answer: Any = await self._client.post(url, cast_to=object, body=body, options={"timeout": self._limits})
-        return int(answer["count"])
+        async with self._counting, self.traffic.request():
+            answer: Any = await self._reaching(
+                self._client.post(url, cast_to=object, body=body, options={"timeout": self._limits})
+            )
+        try:
+            return int(answer["count"])
+        except (TypeError, KeyError, ValueError) as exc:
+            raise self._error(exc) from exc
 
     def _parameters(self, namespace: Namespace, max_tokens: int, body: dict[str, Any]) -> dict[str, Any]:
         own = self._vllm.extra_body or {}

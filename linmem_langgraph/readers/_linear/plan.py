@@ -12,7 +12,7 @@ from linmem_langgraph.readers._linear.model import ReaderModel
 from linmem_langgraph.readers._linear.prompt import longest_frame
 from linmem_langgraph.readers._linear.token_counts import TokenCounts
 from linmem_langgraph.readers._linear.view import View
-from linmem_langgraph.records import MemoryRecord
+from linmem_langgraph.records import MAX_POSITION, MemoryRecord
 from linmem_langgraph.transcript import escape, render_record
 
 logger = logging.getLogger(__name__)
@@ -53,6 +53,8 @@ class Plan:
         self._model, self._counts = model, counts
         self._configured, self._max_tokens = context_tokens, max_tokens
         self._budget: Budget | None = None
+        # What several reads need to know is asked for once.
+        self._asking, self._counting = asyncio.Lock(), asyncio.Lock()
         self._silent_until = 0.0
 
     async def budget(self) -> Budget:
@@ -62,14 +64,23 @@ class Plan:
             ReaderUnavailable: the server does not answer.
             ConfigError: the context is too small to read anything.
         """
-        if self._budget is None:
-            self._budget = await self._shared_out()
+        if self._budget is not None:
+            return self._budget
+        async with self._asking:
+            if self._budget is None:
+                self._budget = await self._shared_out()
+            return self._budget
+
+    @property
+    def known(self) -> Budget | None:
+        """The budget, if it has been asked for."""
         return self._budget
 
-    async def has_changed(self) -> bool:
-        """Ask again, as the server may have been started anew; whether the context is another than it was."""
-        before, self._budget = self._budget, None
-        return await self.budget() != before
+    async def has_changed_since(self, then: Budget | None) -> bool:
+        """Whether the context is another than it was `then`: the server may have been started anew, so it is asked."""
+        if self._budget is then:
+            self._budget = None
+        return then is not None and await self.budget() != then
 
     async def segments(self, namespace: Namespace, view: View, places: Sequence[int]) -> list[list[int]]:
         """The records' places, cut wherever the next one does not fit, so that a full segment never changes again.
@@ -117,26 +128,24 @@ class Plan:
         try:
             async with asyncio.timeout(PATIENCE):
                 capacity = (await self.budget()).memory
-                large = [record for record in records if len(render_record(record).encode()) > capacity]
-                tokens = await self._model.count([render_record(record) for record in large])
+                lines = {_longest_line(record): record for record in records}
+                large = [line for line in lines if len(line.encode()) > capacity]
+                tokens = await self._model.count(large)
         except (ReaderUnavailable, ConfigError, TimeoutError) as exc:
             logger.warning("records were written without being compared with the model's context: %r", exc)
             self._silent_until = time.monotonic() + PAUSE
             return
-        for record, size in zip(large, tokens, strict=True):
+        for line, size in zip(large, tokens, strict=True):
             if size > capacity:
-                raise ContextOverflow(_too_large(record, size, capacity))
+                raise ContextOverflow(_too_large(lines[line], size, capacity))
 
     async def _count(self, namespace: Namespace, view: View, stop: int) -> None:
         """Let `view.tokens` reach to the record at `stop`."""
-        start = len(view.tokens)
-        lines = {
-            str(record.key): line for record, line in zip(view.records[start:stop], view.lines[start:stop], strict=True)
-        }
-        if lines:
-            counted = await self._counts.of(namespace, lines, self._model.name, self._model.count)
-            # Another read may have counted them meanwhile.
-            view.tokens[start:] = [*counted.values(), *view.tokens[start + len(counted) :]]
+        async with self._counting:
+            start = len(view.tokens)
+            keys = [str(record.key) for record in view.records[start:stop]]
+            if lines := dict(zip(keys, view.lines[start:stop], strict=True)):
+                view.tokens += (await self._counts.of(namespace, lines, self._model)).values()
 
     async def _shared_out(self) -> Budget:
         served = await self._model.context_tokens()
@@ -166,12 +175,18 @@ def filled(sizes: Sequence[int], capacity: int) -> list[list[int]]:
     """Indexes of `sizes`, in order: as many as `capacity` holds, then the next as many; one at least."""
     runs, room = list[list[int]](), 0
     for index, size in enumerate(sizes):
-        if size > room:
+        if size > room or not runs:
             runs.append([])
             room = capacity
         runs[-1].append(index)
         room -= size
     return runs
+
+
+def _longest_line(record: MemoryRecord) -> str:
+    """What the record can be in a transcript; a position that is still to be handed out may be large."""
+    position = MAX_POSITION if record.position is None else record.position
+    return render_record(record.model_copy(update={"position": position}))
 
 
 def _too_large(record: MemoryRecord, tokens: int, capacity: int) -> str:

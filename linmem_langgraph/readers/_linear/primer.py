@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import openai
 
@@ -25,9 +25,16 @@ MISSES = 3
 """So many primed reads in a row that were computed from the start: the server does not keep what it has read."""
 
 MARKS = 256
-"""Prefixes of one namespace that are remembered as primed."""
+"""Prefixes of one segment that are remembered as primed."""
 
 Mode = Literal["auto", "on", "off"]
+
+
+class _Mark(NamedTuple):
+    """What has been primed: the lines, hashed, and how many tokens the prompt had."""
+
+    digest: int
+    tokens: int
 
 
 class _Shared:
@@ -54,7 +61,7 @@ class Primer:
         self._refused = False
         self._misses = 0
         self._warned = False
-        self._marks: dict[Namespace, dict[tuple[int, int], int]] = {}
+        self._marks: dict[Namespace, dict[int, dict[int, _Mark]]] = {}
         self._under_way: dict[tuple[Namespace, int, int, int], _Shared] = {}
 
     @property
@@ -98,19 +105,24 @@ class Primer:
                 shared.task.cancel()
                 self._under_way.pop(place, None)
 
-    def has_primed(self, namespace: Namespace, view: View, segment: Sequence[int]) -> bool:
-        """Whether exactly this segment has been primed."""
-        return self._reached(namespace, view, segment[0], segment[-1] + 1) == segment[-1] + 1
+    def primed(self, namespace: Namespace, view: View, segment: Sequence[int]) -> int:
+        """How many tokens were primed, if exactly this segment has been; else 0."""
+        start, stop = segment[0], segment[-1] + 1
+        if self._reached(namespace, view, start, stop) != stop:
+            return 0
+        return self._marks[namespace][start][stop].tokens
 
-    def watch(self, namespace: Namespace, usage: Usage, *, primed: bool) -> None:
-        """Take note of what a read cost; one warning if primed segments are computed anew again and again."""
-        if usage.prompt_tokens < WORTH_PRIMING:
-            return
-        if usage.cached_tokens * 2 >= usage.prompt_tokens:
+    def watch(self, usage: Usage, primed: int) -> None:
+        """Take note of what a read cost; one warning if primed segments are computed anew again and again.
+
+        Args:
+            primed: how many of its tokens had been primed.
+        """
+        if usage.cached_tokens * 2 >= max(primed, WORTH_PRIMING):
             self._misses = 0
-        elif primed:
-            # Lost by a restart, or pushed out by other memories: the next prime begins at the beginning.
-            self.forget(namespace)
+        elif primed >= WORTH_PRIMING:
+            # Lost by a restart, or pushed out by other memories. After a restart all are lost, and that is one miss.
+            self._marks.clear()
             self._misses += 1
             if self._misses >= MISSES and not self._warned:
                 self._warned = True
@@ -140,17 +152,17 @@ class Primer:
             self._refused = True
             logger.warning("memories are not primed any more, as they cannot be: %s", exc)
             return Usage()
-        marks = self._marks.setdefault(namespace, {})
-        marks[start, end] = hash(view.lines[start:end])
+        marks = self._marks.setdefault(namespace, {}).setdefault(start, {})
+        marks[end] = _Mark(hash(view.lines[start:end]), usage.prompt_tokens)
         while len(marks) > MARKS:
             del marks[next(iter(marks))]
         return usage
 
     def _reached(self, namespace: Namespace, view: View, start: int, stop: int) -> int:
         """Up to where this segment has been primed; `start` if it has not."""
-        marks = dict(self._marks.get(namespace, {}))
-        ends = sorted((end for first, end in marks if first == start and end <= stop), reverse=True)
-        return next((end for end in ends if marks[start, end] == hash(view.lines[start:end])), start)
+        marks = dict(self._marks.get(namespace, {}).get(start, {}))
+        ends = sorted((end for end in marks if end <= stop), reverse=True)
+        return next((end for end in ends if marks[end].digest == hash(view.lines[start:end])), start)
 
     def _warn(self, usage: Usage) -> None:
         logger.warning(

@@ -31,7 +31,7 @@ later one holds: say so, and what it was before. Copy the positions in brackets 
 
 _HEADING = "MEMORY:\n"
 
-_DATE = r"(?:\s+\d{4}-\d\d-\d\dT[\d:.+-]+)?"
+_DATE = r"(?:\s+\d{4}-\d\d-\d\dT\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:\d\d)?)?"
 _NAMED = re.compile(r"(\d{1,16})" + _DATE + r"(?:\s*(?:-|\u2013|to)\s*(\d{1,16})" + _DATE + ")?")
 _SEPARATOR = re.compile(r"\s*(?:,|;|and|&)\s*|\s+")
 _BRACKETS = re.compile(r"\[([^\[\]]*)\]")
@@ -87,8 +87,8 @@ def found_nothing(text: str) -> bool:
     return text.strip(" \n\t\"'*`.").casefold() == NOTHING.rstrip(".").casefold()
 
 
-def named_positions(text: str, known: Collection[int]) -> tuple[list[int], int]:
-    """The positions in `known` that `text` names in brackets, in its order, and how many others it names.
+def named_positions(text: str, known: Collection[int]) -> tuple[list[int], set[int]]:
+    """The positions in `known` that `text` names in brackets, in its order, and the others that it names.
 
     `[3]`, `[3, 17]`, `[3-7]` and `[3 2023-05-08T13:56]` name positions; brackets around anything else do not.
     """
@@ -97,7 +97,7 @@ def named_positions(text: str, known: Collection[int]) -> tuple[list[int], int]:
         invented.update({first, last} - present)
         between = (first, last) if first == last else sorted(p for p in present if first <= p <= last)
         named.update((position, None) for position in between if position in present)
-    return list(named), len(invented)
+    return list(named), invented
 
 
 def _spans(text: str) -> Iterator[tuple[int, int]]:

@@ -1,16 +1,28 @@
 """How many tokens each record is: asked of the model's server once and kept, in a file if the reader has a folder."""
 
 import sqlite3
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from threading import Lock
+from typing import Protocol
 
 from linmem_langgraph.errors import ConfigError
 from linmem_langgraph.namespaces import Namespace
 
-Count = Callable[[Sequence[str]], Awaitable[list[int]]]
+
+class Counter(Protocol):
+    """Who counts: a model by its name. `counts` says whether the last figures were counted, not estimated."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def counts(self) -> bool: ...
+
+    async def count(self, texts: Sequence[str]) -> list[int]: ...
+
 
 _BATCH = 500
 """Records per statement, and per round of questions to the server: what is counted is kept even if the next fails."""
@@ -28,23 +40,20 @@ class TokenCounts:
         self._connection: sqlite3.Connection | None = None
         self._lock = Lock()
 
-    async def of(self, namespace: Namespace, lines: Mapping[str, str], model: str, count: Count) -> dict[str, int]:
-        """The tokens of each line, by its record's key; `count` is asked for those that are not kept.
-
-        Args:
-            model: whose tokens they are.
-        """
+    async def of(self, namespace: Namespace, lines: Mapping[str, str], model: Counter) -> dict[str, int]:
+        """The tokens of each line, by its record's key; `model` is asked for those that are not kept."""
         tokens: dict[str, int] = {}
         for start in range(0, len(lines), _BATCH):
             batch = list(lines)[start : start + _BATCH]
-            rows = {key: (_hash(*namespace), _hash(key), _hash(model, lines[key])) for key in batch}
+            rows = {key: (_hash(*namespace), _hash(key), _hash(model.name, lines[key])) for key in batch}
             tokens |= self._kept(rows)
             missing = [key for key in batch if key not in tokens]
             if missing:
-                counted = dict(zip(missing, await count([lines[key] for key in missing]), strict=True))
-                self._keep([(*rows[key], counted[key]) for key in missing])
+                counted = dict(zip(missing, await model.count([lines[key] for key in missing]), strict=True))
                 tokens |= counted
-        return tokens
+                if model.counts:
+                    self._keep([(*rows[key], counted[key]) for key in missing])
+        return {key: tokens[key] for key in lines}
 
     def forget(self, namespace: Namespace, keys: Collection[str] | None) -> int:
         """Drop the counts of those keys, or of all; how many there were."""

@@ -11,7 +11,7 @@ FIRST_STEP = 4_000
 
 SMALLEST, LARGEST = 1_000, 4_000_000
 STEP_SECONDS = (0.05, 0.5)
-"""What a step may take, between these bounds: about twice as long as a read does."""
+"""What a step may take, between these bounds: about twice as long as a read does that no step slows down."""
 
 
 class Traffic:
@@ -24,8 +24,16 @@ class Traffic:
         self._quiet = asyncio.Event()
         self._quiet.set()
         self._reads = 0
+        self._steps = 0
+        self._is_stepping = False
         self._read_seconds = 0.05
         self._step_seconds = 0.0
+
+    @asynccontextmanager
+    async def request(self) -> AsyncIterator[None]:
+        """A request that neither reads nor primes."""
+        async with self._slots:
+            yield
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[None]:
@@ -34,9 +42,11 @@ class Traffic:
         self._quiet.clear()
         try:
             async with self._slots:
-                started = time.perf_counter()
+                started, before, beside = time.perf_counter(), self._steps, self._is_stepping
                 yield
-                self._read_seconds += 0.2 * (time.perf_counter() - started - self._read_seconds)
+                # Beside a step a read takes longer: steps that were as long as that would grow and grow.
+                if before == self._steps and not beside:
+                    self._read_seconds += 0.2 * (time.perf_counter() - started - self._read_seconds)
         finally:
             self._reads -= 1
             if not self._reads:
@@ -54,7 +64,11 @@ class Traffic:
                 await asyncio.wait_for(self._quiet.wait(), 2 * self._step_seconds)
             async with self._slots:
                 started = time.perf_counter()
-                yield self.step_bytes
+                self._steps, self._is_stepping = self._steps + 1, True
+                try:
+                    yield self.step_bytes
+                finally:
+                    self._is_stepping = False
                 self._learn(time.perf_counter() - started)
 
     def _learn(self, seconds: float) -> None:

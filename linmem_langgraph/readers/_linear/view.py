@@ -37,6 +37,10 @@ class View:
         """The view after `change`, None unless it was made from this version and only added records at the end."""
         if change.base != self.version or not change.appended:
             return None
+        # A store without transactions may have shown some of what was written before its version.
+        latest = {record.key for record in self.records[-len(change.written) :]}
+        if any(record.key in latest for record in change.written):
+            return None
         lines = (*self.lines, *map(render_record, change.written))
         return View(change.version, (*self.records, *change.written), lines, self.tokens)
 

@@ -1,0 +1,281 @@
+"""A model server on loopback whose words a test fixes: as much of vLLM's API as `LinearReader` uses.
+
+with ModelServer(says="Anna lives in Oslo [1].") as server:
+    reader = LinearReader(ChatVLLM(base_url=server.base_url))
+
+It counts a token for each byte, unless told otherwise, so that sizes in tests can be added up. It keeps the state of
+what was primed, apart for each `cache_salt`. For faults between it and its client see `tests.proxy`.
+"""
+
+import asyncio
+import json
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from types import TracebackType
+from typing import Any, Literal, Self
+
+from tests.http1 import Reader, Request, receive
+from tests.servers import free_port
+
+MODEL = "tiny"
+CHAT, TOKENIZE, MODELS = "/v1/chat/completions", "/tokenize", "/v1/models"
+QUESTION = "\n\nQuestion: "
+TEMPLATE = 16
+"""Tokens that the chat template adds to a dialogue."""
+
+Kind = Literal["models", "count", "prime", "read", "merge", "other"]
+Words = Callable[[str], str]
+"""What the model says, given the last message."""
+
+
+def kind(request: Request) -> Kind:
+    """What is asked for."""
+    if request.path == MODELS:
+        return "models"
+    if request.path == TOKENIZE:
+        return "count"
+    if request.path == CHAT and request.body.get("continue_final_message"):
+        return "prime"
+    if request.path == CHAT and said(request).startswith("FINDINGS:\n"):
+        return "merge"
+    return "read" if request.path == CHAT and said(request).startswith("MEMORY:\n") else "other"
+
+
+def said(request: Request) -> str:
+    """The last message of a dialogue."""
+    return str(request.body["messages"][-1]["content"])
+
+
+def memory_of(request: Request) -> str:
+    """The transcript in a read or a prime."""
+    sent = said(request).removeprefix("MEMORY:\n")
+    return sent if kind(request) == "prime" else f"{sent.rpartition(QUESTION)[0]}\n"
+
+
+class ModelServer:
+    """A server of one model; everything may be changed while it runs.
+
+    Args:
+        says: the model's words, or a function of the last message.
+        context: the model's context in tokens; None = it does not tell.
+    """
+
+    def __init__(self, says: str | Words = "Nothing in memory matches.", *, context: int | None = 100_000) -> None:
+        self.says = says
+        self.context = context
+        self.tokens: Callable[[str], int] = tokens
+        self.latency = 0.0
+        self.tokenizes = True
+        self.primes = True
+        self.refuses_long_prompts = True
+        self.tells_usage = True
+        self.keeps_states = True  # of what was primed
+        self.keeps_reads = False  # and of whatever else was read
+        self.holds: Callable[[Request], bool] = lambda request: False  # such requests wait until it says no
+        self.port = free_port()
+        self._requests: list[Request] = []
+        self._states: set[tuple[str, str]] = set()
+        self._changed = threading.Condition()
+        self._connections: set[asyncio.Task[Any]] = set()
+        self._errors: list[Exception] = []
+        self._thread: threading.Thread | None = None
+
+    # What tests ask
+
+    @property
+    def base_url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/v1"
+
+    @property
+    def requests(self) -> list[Request]:
+        """What was received, in that order."""
+        with self._changed:
+            return list(self._requests)
+
+    def asked(self, *kinds: Kind) -> list[Request]:
+        """The requests of these kinds."""
+        return [request for request in self.requests if kind(request) in kinds]
+
+    def bodies(self, *kinds: Kind) -> list[Any]:
+        """Their JSON."""
+        return [request.body for request in self.asked(*kinds)]
+
+    def under_way(self, *kinds: Kind) -> list[Request]:
+        """Those of them that have no answer yet."""
+        return [request for request in self.asked(*kinds) if request.ended is None]
+
+    def most_at_once(self, *kinds: Kind) -> int:
+        """The most of them that were being answered at a time."""
+        requests = self.asked(*kinds)
+        return max((sum(one.under_way(other.received) for one in requests) for other in requests), default=0)
+
+    def wait_until(self, condition: Callable[[], bool], *, seconds: float = 60.0) -> None:
+        """Return when `condition` holds; it is tried again whenever a request begins or ends.
+
+        Raises:
+            TimeoutError: it does not hold in time.
+        """
+        with self._changed:
+            if not self._changed.wait_for(condition, seconds):
+                seen = [(kind(one), one.status, one.cancelled) for one in self._requests]
+                raise TimeoutError(f"not so after {seconds} s; the requests were {seen}")
+
+    def clear(self) -> None:
+        """Forget the requests."""
+        with self._changed:
+            self._requests.clear()
+
+    def forget(self) -> None:
+        """Keep no state of what was primed so far."""
+        self._states.clear()
+
+    def release(self) -> None:
+        """Hold nothing any more."""
+        self.holds = lambda request: False
+
+    # Starting and stopping
+
+    def start(self) -> None:
+        """Listen, without any state, on the port it has always had."""
+        self.forget()
+        started: Future[None] = Future()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run(started)), name="model-server")
+        self._thread.start()
+        started.result(30)
+
+    def stop(self) -> None:
+        """Close all connections."""
+        if self._thread is not None:
+            self._loop.call_soon_threadsafe(self._stop.set)
+            self._thread.join()
+            self._thread = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+        if self._errors and kind is None:
+            raise self._errors[0]
+
+    async def _run(self, started: Future[None]) -> None:
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        server = await self._loop.create_server(self._protocol, "127.0.0.1", self.port, backlog=256)
+        started.set_result(None)
+        await self._stop.wait()
+        server.close()
+        for task in self._connections:
+            task.cancel()
+        await asyncio.gather(*self._connections)
+
+    # Answering
+
+    def _protocol(self) -> asyncio.StreamReaderProtocol:
+        reader = Reader()
+        return asyncio.StreamReaderProtocol(reader, lambda _, writer: self._connected(reader, writer))
+
+    async def _connected(self, reader: Reader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._connections.add(task)
+        try:
+            while request := await receive(reader):
+                await self._serve(request, reader, writer)
+        except (OSError, asyncio.CancelledError):
+            pass  # the client has gone, or the server stops
+        except Exception as exc:
+            self._errors.append(exc)
+        finally:
+            writer.transport.abort()
+            self._connections.discard(task)
+
+    async def _serve(self, request: Request, reader: Reader, writer: asyncio.StreamWriter) -> None:
+        with self._changed:
+            self._requests.append(request)
+            self._changed.notify_all()
+        answering = asyncio.create_task(self._answer(request))
+        leaving = asyncio.create_task(reader.ended.wait())
+        try:
+            await asyncio.wait((answering, leaving), return_when=asyncio.FIRST_COMPLETED)
+            request.cancelled = not answering.done()
+            if answering.done():
+                request.status, body = answering.result()
+                content = json.dumps(body).encode()
+                head = (
+                    f"HTTP/1.1 {request.status} X\r\ncontent-type: application/json\r\ncontent-length: {len(content)}"
+                )
+                self._end(request)  # before the client can know
+                writer.write(f"{head}\r\n\r\n".encode() + content)
+                await writer.drain()
+        finally:
+            self._end(request)
+            answering.cancel()
+            leaving.cancel()
+
+    def _end(self, request: Request) -> None:
+        with self._changed:
+            request.ended = request.ended or self._loop.time()
+            self._changed.notify_all()
+
+    async def _answer(self, request: Request) -> tuple[int, Any]:
+        await asyncio.sleep(self.latency)
+        while self.holds(request):
+            await asyncio.sleep(0.002)
+        if request.path == MODELS:
+            limit = {} if self.context is None else {"max_model_len": self.context}
+            return 200, {"object": "list", "data": [{"id": MODEL, "object": "model", **limit}]}
+        if request.path == TOKENIZE and self.tokenizes:
+            return 200, {"count": self.tokens(request.body["prompt"]), "max_model_len": self.context, "tokens": []}
+        return self._chat(request.body) if request.path == CHAT else _error(404, "Not Found")
+
+    def _chat(self, body: dict[str, Any]) -> tuple[int, Any]:
+        open_ended = body.get("continue_final_message")
+        if open_ended and not self.primes:
+            return _error(400, "continue_final_message is not supported")
+        if open_ended and body.get("add_generation_prompt", True):
+            return _error(400, "Cannot set both `continue_final_message` and `add_generation_prompt` to True.")
+        prompt = [message["content"] for message in body["messages"]]
+        size, wanted = TEMPLATE + sum(map(self.tokens, prompt)), body.get("max_tokens") or 1
+        if self.context is not None and self.refuses_long_prompts and size + wanted > self.context:
+            return _error(
+                400,
+                f"This model's maximum context length is {self.context} tokens. However, you requested "
+                f"{wanted} output tokens and your prompt contains {size} input tokens.",
+            )
+        cached = self._known(body.get("cache_salt", ""), prompt, keep=bool(open_ended or self.keeps_reads))
+        text = "" if open_ended else self.says if isinstance(self.says, str) else self.says(prompt[-1])
+        message = {"role": "assistant", "content": text}
+        answer = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": body["model"]}
+        answer["choices"] = [{"index": 0, "message": message, "finish_reason": "stop"}]
+        if self.tells_usage:
+            answer["usage"] = {
+                "prompt_tokens": size,
+                "completion_tokens": max(self.tokens(text), 1),
+                "total_tokens": size + max(self.tokens(text), 1),
+                "prompt_tokens_details": {"cached_tokens": cached},
+            }
+        return 200, answer
+
+    def _known(self, salt: str, prompt: Sequence[str], *, keep: bool) -> int:
+        """How many tokens of the prompt there is a state of."""
+        text = "\0".join(prompt)
+        if not self.keeps_states:
+            return 0
+        states = (state for owner, state in self._states if owner == salt and text.startswith(state))
+        known = max(map(self.tokens, states), default=0)
+        if keep:
+            self._states.add((salt, text))
+        return known
+
+
+def tokens(text: str) -> int:
+    """One for each byte."""
+    return len(text.encode())
+
+
+def _error(status: int, message: str) -> tuple[int, Any]:
+    return status, {"error": {"message": message, "type": "BadRequestError", "param": None, "code": status}}
