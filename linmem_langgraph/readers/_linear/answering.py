@@ -58,7 +58,7 @@ class Answering:
             usage=self._usage,
             reader="linear",
             model=self._model.name,
-            invented=len(self._invented.difference(map(self._position, places))),
+            invented=len(self._invented),
         )
 
     async def _read(self, segment: Sequence[int], known: Collection[int]) -> Found:
@@ -68,7 +68,11 @@ class Answering:
             primed = await self._primed(segment)
             answer = await self._ask(read_messages(self._view.text(segment), self._query, reported))
         self._primer.watch(answer.usage, primed)
-        return self._found(first, last, answer.text, {self._position(place) for place in segment})
+        named, strange = named_positions(answer.text, {self._position(place) for place in segment})
+        if strange:
+            # What lies in another segment was not shown here, but is not invented.
+            self._invented |= strange - {self._position(place) for place in self._view.selected(self._query)}
+        return Found(first, last, answer.text, named)
 
     async def _primed(self, segment: Sequence[int]) -> int:
         """How many tokens the server should find again: a prefix that more reads may follow is primed first.
@@ -97,17 +101,14 @@ class Answering:
             return found[0]
         answer = await self._ask(merge_messages(found, self._query))
         known = {position for each in found for position in each.positions}
-        return self._found(found[0].first, found[-1].last, answer.text, known)
+        named, invented = named_positions(answer.text, known)
+        self._invented |= invented
+        return Found(found[0].first, found[-1].last, answer.text, named)
 
     async def _ask(self, messages: Sequence[BaseMessage]) -> Answer:
         answer = await self._model.ask(messages, self._namespace, (await self._plan.budget()).answer)
         self._usage = _sum(self._usage, answer.usage)
         return answer
-
-    def _found(self, first: int, last: int, text: str, known: Collection[int]) -> Found:
-        positions, invented = named_positions(text, known)
-        self._invented |= invented
-        return Found(first, last, text, positions)
 
     def _within_limit(self, positions: Sequence[int], admitted: Sequence[int]) -> Collection[int]:
         present = {self._position(place) for place in admitted}
