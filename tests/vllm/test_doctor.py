@@ -8,9 +8,9 @@ import typer
 from typer.testing import CliRunner
 
 from evals.vllm_cpu.server import VllmServer
-from linmem_langgraph.doctor.probe import CachedTokens
 from linmem_langgraph.cli.doctor import doctor
 from linmem_langgraph.doctor import Diagnosis, diagnose
+from linmem_langgraph.doctor.probe import CachedTokens
 from linmem_langgraph.vllm import STATE_FLAGS
 
 MATCH_UNIT = 16

@@ -131,6 +131,20 @@ def test_an_append_begins_where_the_old_memory_ended_and_keeps_its_state(vllm_se
         assert ask(vllm_server, memory, QUESTION, salt=salt).cached_tokens >= len(memory) - MATCH_UNIT
 
 
+@pytest.mark.parametrize(
+    ("primed", "asked", "kept"), [(2_810, 2_580, 2_560), (3_021, 2_790, 2_560), (5_342, 5_140, 5_120)]
+)
+def test_a_state_from_within_a_primed_memory_is_of_just_that_prefix(
+    vllm_server: VllmServer, salt: str, primed: int, asked: int, kept: int
+) -> None:
+    memory = transcript(primed)
+    prime(vllm_server, memory, salt=salt)
+    reused = ask(vllm_server, memory[:asked], QUESTION, salt=salt)
+    computed = ask(vllm_server, memory[:asked], QUESTION, salt=f"not {salt}")
+    assert (reused.cached_tokens, computed.cached_tokens) == (kept, 0)
+    assert (reused.text, reused.margins) == (computed.text, computed.margins)
+
+
 def test_without_prefix_caching_nothing_is_reused(vllm_server_without_reuse: VllmServer, salt: str) -> None:
     memory = transcript(3_000)
     prime(vllm_server_without_reuse, memory, salt=salt)

@@ -22,8 +22,8 @@ TEMPLATE = 64
 
 MOST_FOR_A_QUESTION = 1_024
 
-ALWAYS_FITS = 1_000
-"""Characters: no model with a context that such a record could fill is of use as a memory."""
+ALWAYS_FITS = 1_020
+"""Bytes: no model with a context that such a record could fill is of use as a memory."""
 
 PATIENCE = 1.0
 """Seconds that a write of a large record waits to learn whether it fits."""
@@ -116,9 +116,10 @@ class Plan:
 
     def surely_fit(self, records: Sequence[MemoryRecord]) -> bool:
         """Whether the records are so short that no server need be asked whether they fit the context."""
+        most = self._budget.memory if self._budget else ALWAYS_FITS
         # A character takes at most 6 bytes: 4 in UTF-8, or a line break, which is followed by four spaces.
-        most = (self._budget.memory - TEMPLATE) // 6 if self._budget else ALWAYS_FITS
-        return time.monotonic() < self._silent_until or all(len(record.text) <= most for record in records)
+        longer = [record for record in records if 6 * len(record.text) + TEMPLATE > most]
+        return time.monotonic() < self._silent_until or all(len(_longest_line(r).encode()) <= most for r in longer)
 
     async def check(self, records: Sequence[MemoryRecord]) -> None:
         """Raises `ContextOverflow` if a record is larger than the context, as far as the server says how large that is.

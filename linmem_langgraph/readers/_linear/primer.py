@@ -99,6 +99,10 @@ class Primer:
         try:
             usage = await asyncio.shield(shared.task)
             return usage if is_first else Usage()
+        except ReaderUnavailable as exc:
+            if not isinstance(exc.__cause__, openai.APIStatusError):
+                raise
+            return Usage()  # there is a server: whether it answers is for the read to tell
         finally:
             shared.waiting -= 1
             if not shared.waiting:

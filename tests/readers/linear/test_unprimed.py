@@ -115,7 +115,7 @@ async def test_all_are_told_that_it_failed_and_the_next_tries_again(
     store = InMemoryStore()
     with Memory(LinearReader(ChatVLLM(base_url=server.base_url), prime="off"), store=store) as writer:
         writer.write(namespace, RECORDS)
-    proxy.faults.append(Fault("status", status=500, when=is_prime))
+    proxy.faults.append(Fault("drop", when=is_prime))
     with Memory(LinearReader(ChatVLLM(base_url=proxy.base_url, max_retries=0)), store=store) as memory:
         for failure in await asyncio.gather(*await reading(memory, namespace, 3), return_exceptions=True):
             assert isinstance(failure, ReaderUnavailable)
