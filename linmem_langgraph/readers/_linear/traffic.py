@@ -11,7 +11,8 @@ FIRST_STEP = 4_000
 
 SMALLEST, LARGEST = 1_000, 4_000_000
 STEP_SECONDS = (0.05, 0.5)
-"""What a step may take, between these bounds: about twice as long as a read does that no step slows down."""
+"""What a step may take, between these bounds: the longest while nobody reads, else about twice as long as a read does
+that no step slows down."""
 
 
 class Traffic:
@@ -24,6 +25,7 @@ class Traffic:
         self._quiet = asyncio.Event()
         self._quiet.set()
         self._reads = 0
+        self._begun = 0
         self._steps = 0
         self._is_stepping = False
         self._read_seconds = 0.05
@@ -38,7 +40,7 @@ class Traffic:
     @asynccontextmanager
     async def read(self) -> AsyncIterator[None]:
         """A request that somebody waits for."""
-        self._reads += 1
+        self._reads, self._begun = self._reads + 1, self._begun + 1
         self._quiet.clear()
         try:
             async with self._slots:
@@ -63,19 +65,19 @@ class Traffic:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._quiet.wait(), 2 * self._step_seconds)
             async with self._slots:
-                started = time.perf_counter()
+                started, begun, is_quiet = time.perf_counter(), self._begun, not self._reads
                 self._steps, self._is_stepping = self._steps + 1, True
                 try:
                     yield self.step_bytes
                 finally:
                     self._is_stepping = False
-                self._learn(time.perf_counter() - started)
+                self._learn(time.perf_counter() - started, alone=is_quiet and begun == self._begun)
 
-    def _learn(self, seconds: float) -> None:
+    def _learn(self, seconds: float, *, alone: bool) -> None:
         least, most = STEP_SECONDS
-        wanted = min(max(2 * self._read_seconds, least), most)
+        wanted = most if alone else min(max(2 * self._read_seconds, least), most)
         self._step_seconds = seconds
-        self.step_bytes = min(max(int(self.step_bytes * min(max(wanted / seconds, 0.5), 2.0)), SMALLEST), LARGEST)
+        self.step_bytes = min(max(int(self.step_bytes * min(wanted / seconds, 2.0)), SMALLEST), LARGEST)
 
 
 _all: dict[tuple[str, int], Traffic] = {}
