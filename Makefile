@@ -25,8 +25,9 @@ check: $(READY) ## lint, formatting, strict types
 	$(VENV) -m ruff format --check
 	$(VENV) -m mypy
 
-bench: $(READY) ## time our writes and reads against bare chromadb
+bench: $(READY) ## time our writes and reads against bare chromadb, and reads from kept states against others
 	$(VENV) -m evals.bench chroma
+	$(VENV) -m evals.bench state_reuse
 
 clean: ## remove .venv, caches and build outputs; runs/ stays
 	rm -rf .venv .venv-vllm .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist

@@ -1,10 +1,14 @@
 """python -m evals.bench NAME"""
 
+import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from evals.bench import chroma
+from linmem_langgraph.errors import ConfigError
 
 app = typer.Typer(add_completion=False)
 
@@ -18,6 +22,35 @@ def benchmarks() -> None:
 def bench_chroma(repeats: Annotated[int, typer.Option(min=1)] = 200) -> None:
     """Our writes and reads against bare chromadb with the same vectors."""
     chroma.main(repeats=repeats)
+
+
+@app.command(name="state_reuse")
+def bench_state_reuse(
+    scenario: Annotated[list[str] | None, typer.Option(help="Only this one; repeatable.", show_default="all")] = None,
+    url: Annotated[
+        str | None, typer.Option(help="A running vLLM server's /v1.", show_default="tiny ones on CPU, started for this")
+    ] = None,
+    repeats: Annotated[int | None, typer.Option(min=1, help="Of what is timed in pairs.", show_default="5")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Only see that all of it runs, in two minutes.")] = False,
+    out: Annotated[Path, typer.Option(help="The folder for figures and plots.")] = Path("runs/bench"),
+) -> None:
+    """Reads that reuse a model's state on a real vLLM server, against those that do not: some minutes."""
+    from evals.bench.state_reuse import command
+    from evals.bench.state_reuse.scale import Scale
+
+    scale = Scale.quick() if quick else Scale()
+    console = Console(width=None if sys.stdout.isatty() else 140)
+    try:
+        command.run(
+            scenario or [],
+            scale.model_copy(update={"repeats": repeats or scale.repeats}),
+            url=url,
+            out=out,
+            console=console,
+        )
+    except ConfigError as exc:
+        console.print(f"error: {exc}", style="red", markup=False)
+        raise typer.Exit(2) from exc
 
 
 app()

@@ -21,14 +21,16 @@ def compare(
     theirs: Callable[[int], object],
     repeats: int,
     after: Callable[[], object] = lambda: None,
+    before: Callable[[int], object] = lambda run: None,
 ) -> Ratio:
     """Run both in turn, `repeats` times each, after one of each that is not counted; who goes first alternates.
 
-    Each is called with the number of its run; `after` follows each, untimed.
+    Each is called with the number of its run; `before` goes before each pair of them and `after` follows each, untimed.
     """
     times: dict[str, list[float]] = {"ours": [], "theirs": []}
     sides = [("ours", ours), ("theirs", theirs)]
     for run in range(repeats + 1):
+        before(run)
         for name, act in sides if run % 2 else sides[::-1]:
             started = time.perf_counter()
             act(run)
