@@ -54,7 +54,6 @@ def run(names: Sequence[str], scale: Scale, *, url: str | None, out: Path, conso
     """
     chosen = select(names, only={"reuse"} if url else None)
     kinds = {kind for name in chosen for kind in SCENARIOS[name].servers}
-    out.mkdir(parents=True, exist_ok=True)
     found = list[Outcome]()
     with (
         tempfile.TemporaryDirectory(prefix="linmem-bench-") as folder,
@@ -86,6 +85,7 @@ def select(names: Sequence[str], *, only: Collection[Kind] | None = None) -> lis
 
 def keep(file: Path, outcome: Outcome, made_with: Mapping[str, Any]) -> None:
     """Put the outcome into the file, beside those of other scenarios that are there from earlier runs."""
+    file.parent.mkdir(parents=True, exist_ok=True)
     try:
         kept = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:

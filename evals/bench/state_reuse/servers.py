@@ -23,11 +23,11 @@ SAMPLE = "Anna puts the red mug on the shelf. Bob looks for the old map near the
 
 
 class Server:
-    """A running server, seen from outside; `base_url` ends in /v1."""
+    """A running server, seen from outside; its address is given with or without /v1."""
 
-    def __init__(self, base_url: str) -> None:
-        self.base_url = base_url.rstrip("/")
-        self._root = self.base_url.removesuffix("/v1")
+    def __init__(self, url: str) -> None:
+        self._root = url.rstrip("/").removesuffix("/v1")
+        self.base_url = f"{self._root}/v1"
 
     def facts(self) -> dict[str, Any]:
         """Its model, version and context, as far as it tells.
@@ -74,16 +74,16 @@ def tiny_servers(
     Raises:
         ConfigError: vLLM cannot be installed on this machine.
     """
-    made = {kind: _tiny(kind, folder / kind, cache_blocks) for kind in dict.fromkeys(kinds)}
-    with ExitStack() as running, ThreadPoolExecutor(max(len(made), 1)) as starting:
+    made = {kind: _tiny(kind, folder / kind, cache_blocks) for kind in kinds}
+    with ExitStack() as running:
         try:
             install(say)
-            for server in made.values():
-                running.callback(server.stop)
-            for started in [starting.submit(server.start, say=say) for server in made.values()]:
-                started.result()
         except Unavailable as exc:
             raise ConfigError(f"{exc}: give the --url of a running server") from exc
+        for server in made.values():
+            running.callback(server.stop)
+        with ThreadPoolExecutor(len(made)) as starting:
+            list(starting.map(lambda server: server.start(say=say), made.values()))
         yield {kind: Server(server.base_url) for kind, server in made.items()}
 
 

@@ -5,6 +5,7 @@ import json
 import operator
 from collections.abc import Awaitable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from hashlib import sha256
 from typing import Any, NamedTuple, TypeVar
 
@@ -101,7 +102,8 @@ class ReaderModel:
     async def _invoke(self, messages: Sequence[BaseMessage], namespace: Namespace, max_tokens: int) -> AIMessage:
         # A client of this model may belong to another event loop; a thread has none.
         self._threads = self._threads or ThreadPoolExecutor(self.concurrency, thread_name_prefix="linmem-reads")
-        work = run_in_executor(self._threads, self._model.invoke, list(messages), READ)
+        # The context tells it which run it is part of.
+        work = run_in_executor(self._threads, copy_context().run, self._model.invoke, list(messages), READ)
         return await asyncio.wait_for(work, self._timeout)
 
     async def _reaching(self, work: Awaitable[T]) -> T:

@@ -54,7 +54,7 @@ class Plan:
         self._configured, self._max_tokens = context_tokens, max_tokens
         self._budget: Budget | None = None
         # What several reads need to know is asked for once.
-        self._asking, self._counting = asyncio.Lock(), asyncio.Lock()
+        self._asking = asyncio.Lock()
         self._silent_until = 0.0
 
     async def budget(self) -> Budget:
@@ -142,7 +142,9 @@ class Plan:
 
     async def _count(self, namespace: Namespace, view: View, stop: int) -> None:
         """Let `view.tokens` reach to the record at `stop`."""
-        async with self._counting:
+        if len(view.tokens) >= stop:
+            return
+        async with view.counting:
             start = len(view.tokens)
             keys = [str(record.key) for record in view.records[start:stop]]
             if lines := dict(zip(keys, view.lines[start:stop], strict=True)):

@@ -112,9 +112,8 @@ class Primer:
     def primed(self, namespace: Namespace, view: View, segment: Sequence[int]) -> int:
         """How many tokens were primed, if exactly this segment has been; else 0."""
         start, stop = segment[0], segment[-1] + 1
-        if self._reached(namespace, view, start, stop) != stop:
-            return 0
-        return self._marks[namespace][start][stop].tokens
+        mark = self._marks.get(namespace, {}).get(start, {}).get(stop)
+        return mark.tokens if mark and mark.digest == hash(view.lines[start:stop]) else 0
 
     def watch(self, usage: Usage, primed: int) -> None:
         """Take note of what a read cost; one warning if primed segments are computed anew again and again.
@@ -145,6 +144,7 @@ class Primer:
             end, room = done + 1, size - len(view.lines[done].encode())
             while end < stop and (room := room - len(view.lines[end].encode())) >= 0:
                 end += 1
+            self._model.traffic.sends(size - max(room, 0))
             await self._send(namespace, view, start, end)
 
     async def _send(self, namespace: Namespace, view: View, start: int, end: int) -> Usage:
@@ -157,7 +157,7 @@ class Primer:
             logger.warning("memories are not primed any more, as they cannot be: %s", exc)
             return Usage()
         marks = self._marks.setdefault(namespace, {}).setdefault(start, {})
-        marks[end] = _Mark(hash(view.lines[start:end]), usage.prompt_tokens)
+        marks[end] = _Mark(hash(view.lines[start:end]), usage.prompt_tokens or 1)
         while len(marks) > MARKS:
             del marks[next(iter(marks))]
         return usage

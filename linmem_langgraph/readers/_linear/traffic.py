@@ -26,6 +26,7 @@ class Traffic:
         self._quiet.set()
         self._reads = 0
         self._begun = 0
+        self._sent = 0
         self._steps = 0
         self._is_stepping = False
         self._read_seconds = 0.05
@@ -66,17 +67,23 @@ class Traffic:
                 await asyncio.wait_for(self._quiet.wait(), 2 * self._step_seconds)
             async with self._slots:
                 started, begun, is_quiet = time.perf_counter(), self._begun, not self._reads
-                self._steps, self._is_stepping = self._steps + 1, True
+                self._steps, self._is_stepping, self._sent = self._steps + 1, True, self.step_bytes
                 try:
                     yield self.step_bytes
                 finally:
                     self._is_stepping = False
                 self._learn(time.perf_counter() - started, alone=is_quiet and begun == self._begun)
 
+    def sends(self, size: int) -> None:
+        """Of how many bytes the step under way is; unless this is called, of as many as it may be."""
+        self._sent = size
+
     def _learn(self, seconds: float, *, alone: bool) -> None:
         least, most = STEP_SECONDS
         wanted = most if alone else min(max(2 * self._read_seconds, least), most)
         self._step_seconds = seconds
+        if 2 * self._sent < self.step_bytes and seconds < wanted:
+            return  # quick, as it was short
         self.step_bytes = min(max(int(self.step_bytes * min(wanted / seconds, 2.0)), SMALLEST), LARGEST)
 
 

@@ -1,5 +1,6 @@
 """A namespace's transcript at one version of its log, line by line."""
 
+import asyncio
 from bisect import bisect_right
 from collections.abc import Sequence
 
@@ -12,7 +13,7 @@ from linmem_langgraph.transcript import render_record
 class View:
     """The records of a log, in its order, and the transcript's lines of each.
 
-    `tokens` are those of the first so many, as far as they have been counted.
+    `tokens` are those of the first so many, as far as they have been counted; who counts holds `counting`.
     """
 
     def __init__(
@@ -24,6 +25,7 @@ class View:
     ) -> None:
         self.version, self.records, self.tokens = version, records, list(tokens)
         self.lines = tuple(map(render_record, records)) if lines is None else lines
+        self.counting = asyncio.Lock()
 
     @classmethod
     def of(cls, log: Log) -> "View":

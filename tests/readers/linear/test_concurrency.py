@@ -84,6 +84,27 @@ def test_what_all_need_to_know_is_asked_for_once(
             assert read.result(60).text == server.says
 
 
+def test_reads_go_on_while_another_namespace_is_counted(
+    server: ModelServer, remember: Remember, namespace: Namespace
+) -> None:
+    server.context = 2_400
+    memory = remember(max_tokens=40, prime="off")
+    other = (*namespace, "other")
+    for each, word in [(namespace, "cold"), (other, "known")]:
+        memory.write(each, [f"{word}{place:<300}|" for place in range(5)])
+    memory.read(other, "?")
+    server.holds = lambda request: kind(request) == "count" and b"cold" in request.content
+    with ThreadPoolExecutor(2) as pool:
+        cold = pool.submit(memory.read, namespace, "?")
+        try:
+            server.wait_until(lambda: len(server.under_way("count")) > 0)
+            known = pool.submit(memory.read, other, "?")
+            assert known.result(3).text == server.says
+        finally:
+            server.release()
+        cold.result(60)
+
+
 def test_reads_go_on_while_another_namespace_is_primed(
     server: ModelServer, memory: Memory, namespace: Namespace
 ) -> None:

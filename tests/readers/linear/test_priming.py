@@ -66,6 +66,15 @@ def test_what_is_primed_already_is_not_primed_again(server: ModelServer, memory:
     assert len(server.asked("prime")) == 1
 
 
+def test_a_server_that_tells_no_usage_is_primed_once(server: ModelServer, memory: Memory, namespace: Namespace) -> None:
+    server.tells_usage = False
+    memory.write(namespace, LONG)
+    memory.flush()
+    for _ in range(3):
+        memory.read(namespace, "?")
+    assert len(server.asked("prime")) == 1
+
+
 def test_a_long_transcript_is_primed_in_steps(server: ModelServer, memory: Memory, namespace: Namespace) -> None:
     memory.write(namespace, [f"{place} {LONG[:900]}" for place in range(60)])
     memory.flush()
@@ -79,6 +88,18 @@ def test_a_long_transcript_is_primed_in_steps(server: ModelServer, memory: Memor
         # A step is of whole records, and no more than twice as large as the one before was allowed to be.
         assert after in {"".join(lines[:stop]) for stop in range(61)}
         assert SMALLEST <= tokens(after) - tokens(before) <= FIRST_STEP * 2 ** sent.index(after)
+
+
+def test_short_primes_do_not_make_a_long_one_a_single_step(
+    server: ModelServer, memory: Memory, namespace: Namespace
+) -> None:
+    for place in range(12):
+        memory.write((*namespace, "short"), f"number {place}")
+        memory.flush()
+    server.clear()
+    memory.write(namespace, [f"{place} {LONG[:900]}" for place in range(200)])
+    memory.flush()
+    assert tokens(primed(server)[0]) <= 2 * FIRST_STEP
 
 
 def test_a_record_larger_than_a_step_is_a_step(server: ModelServer, memory: Memory, namespace: Namespace) -> None:

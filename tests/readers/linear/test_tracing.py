@@ -10,12 +10,13 @@ from langchain_core.callbacks import AsyncCallbackHandler, BaseCallbackHandler
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
 from langchain_core.messages.tool import tool_call
 from langchain_core.outputs import LLMResult
-from langchain_core.runnables import RunnableLambda
+from langchain_core.runnables import RunnableConfig, RunnableLambda
 
 from linmem_langgraph import Memory, ReaderUnavailable, Reading, create_search_memory_tool
 from linmem_langgraph.namespaces import Namespace
 from tests.graphs.scripted import calling, scripted
 from tests.model_server import ModelServer
+from tests.readers.linear.conftest import Remember
 from tests.readers.linear.words import everything
 
 LONG = "Anna waters the plants in the kitchen. " * 40
@@ -83,6 +84,23 @@ async def test_a_read_is_a_run_within_the_run_around_it(full: Memory, namespace:
     assert runs.parents == {"around": None, "linear_read": "around"}
     assert "nostream" in runs.tags["linear_read"]
     assert runs.ended == ["linear_read"]
+
+
+@pytest.mark.parametrize("use_async", [False, True])
+async def test_a_read_by_another_model_is_a_run_too(remember: Remember, namespace: Namespace, use_async: bool) -> None:
+    memory = remember(model=scripted("Anna [0]"))
+    memory.write(namespace, "Anna sleeps")
+
+    def ask(question: str) -> str:
+        return memory.read(namespace, question).text
+
+    async def aask(question: str) -> str:
+        return (await memory.aread(namespace, question)).text
+
+    runs = Runs()
+    runnable, config = RunnableLambda(ask, afunc=aask), RunnableConfig(callbacks=[runs], run_name="around")
+    assert (await runnable.ainvoke("?", config) if use_async else runnable.invoke("?", config)) == "Anna [0]"
+    assert runs.parents["linear_read"] == "around"
 
 
 def test_reads_side_by_side_are_runs_of_those_who_asked(full: Memory, namespace: Namespace) -> None:

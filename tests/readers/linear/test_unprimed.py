@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from langgraph.store.memory import InMemoryStore
 
 from linmem_langgraph import LinearReader, Memory, MemoryRecord, ReaderUnavailable, Reading, transcript
 from linmem_langgraph.namespaces import Namespace
+from linmem_langgraph.readers._linear.primer import Primer
 from linmem_langgraph.vllm import ChatVLLM
 from tests.http1 import Request
 from tests.model_server import CHAT, TEMPLATE, ModelServer, kind, memory_of, tokens
@@ -123,3 +125,21 @@ async def test_all_are_told_that_it_failed_and_the_next_tries_again(
         proxy.faults.clear()
         assert (await memory.aread(namespace, "?")).text == server.says
     assert len(server.asked("prime")) == 1
+
+
+def test_a_mark_may_be_gone_while_it_is_looked_at(
+    server: ModelServer, memory: Memory, namespace: Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory.write(namespace, RECORDS)
+    memory.flush()
+    reached = Primer._reached
+
+    def reached_and_forgotten(primer: Primer, namespace: Namespace, *given: Any) -> int:
+        """As another thread may, which forgets a record or drops the least recently used namespace."""
+        try:
+            return reached(primer, namespace, *given)
+        finally:
+            primer.forget(namespace)
+
+    monkeypatch.setattr(Primer, "_reached", reached_and_forgotten)
+    assert memory.read(namespace, "?").text == server.says
