@@ -51,7 +51,7 @@ class Row(BaseModel):
     @property
     def met(self) -> bool | None:
         """Whether the target is met; None without one."""
-        return self.target.met(self.ours) if self.target else None
+        return self.target.met(self.ours if self.ratio is None else self.ratio) if self.target else None
 
     @classmethod
     def faster(cls, what: str, timed: Ratio, n: int, target: Target | None = None) -> Self:
