@@ -109,7 +109,7 @@ class LinearReader(Reader):
         return await loop.arun(self._read(log.namespace, view, query))
 
     def update(self, log: Log, change: Change) -> None:
-        """Prime the transcript, until a further change comes."""
+        """Prime the transcript."""
         before = self._views.get(log.namespace)
         view = before.followed(change) if before else None
         if view:
@@ -164,7 +164,11 @@ class LinearReader(Reader):
     def _prime_segments(self, log: Log, view: View) -> None:
         if view.records and self._primer.is_on:
             segments = loop.run(self._plan.segments(log.namespace, view, range(len(view.records))))
-            self._primer.prime(log.namespace, view, segments, lambda: log.head().version == view.version)
+            self._primer.prime(log.namespace, view, segments, lambda: self._still_holds(log, view))
+
+    def _still_holds(self, log: Log, view: View) -> bool:
+        """Whether the log begins with what `view` holds; what was added since is primed by the update that follows."""
+        return log.head().version == view.version or self._view(log).lines[: len(view.lines)] == view.lines
 
     async def _read(self, namespace: Namespace, view: View, query: Query) -> Reading:
         then, answering = self._plan.known, partial(Answering, self._model, self._plan, self._primer)

@@ -9,7 +9,7 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from langchain_core.outputs import ChatGeneration, LLMResult
 
-from evals.bench.state_reuse import busy, load, m3_schedule, texts, writes
+from evals.bench.state_reuse import busy, concurrency, load, m3_schedule, small_cache, texts, writes
 from evals.bench.state_reuse.answers import counted
 from evals.bench.state_reuse.cases import cases
 from evals.bench.state_reuse.load import Load
@@ -187,6 +187,25 @@ def test_the_schedules_wall_time_holds_the_primes() -> None:
     assert (rows["all of it"].ours, rows["all of it"].ratio, rows["all of it"].met) == (10.0, 5.0, True)
     assert (rows["from state, by the readings"].ours, rows["from state, by the server's counters"].ours) == (90, 80)
     assert rows["from state, by the server's counters"].met is False
+
+
+def test_more_reads_and_shorter_ones_are_better() -> None:
+    cell = concurrency.Cell(8, 16, Load(1.0, [0.1] * 40, used()), Load(2.0, [0.4] * 20, used()))
+    reads, p95 = concurrency.compared(cell)
+    assert (reads.what, reads.ours, reads.theirs, reads.ratio) == ("8 in flight, 16 memories: reads", 40, 10, 4)
+    assert (p95.ours, p95.theirs, p95.ratio) == (pytest.approx(100), pytest.approx(400), pytest.approx(4))
+
+
+def test_a_small_cache_must_count_as_the_server_does_and_be_no_slower() -> None:
+    ours, theirs = Load(4.0, [0.5] * 8, used(900, 300)), Load(2.0, [0.5] * 8, used(900, 0))
+    found = [Parting(place=0, reused="a", computed="b", margin=margin) for margin in (0.0, 0.5)]
+    rows = small_cache.outcome(Stand(Scale(), {}, Path()), ours, theirs, (900, 301), found).rows
+    assert {row.what: row.met for row in rows if row.target} == {
+        "reads": False,
+        "answers that differ, near-ties aside": False,
+        "prompt tokens: readings, server's counter": True,
+        "cached tokens: readings, server's counter": False,
+    }
 
 
 def test_writes_take_turns_and_the_first_runs_do_not_count() -> None:

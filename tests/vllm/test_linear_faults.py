@@ -161,7 +161,6 @@ async def test_nothing_is_waited_for_longer_than_the_timeout(proxy: Proxy, names
     assert len(asked(proxy, asks)) >= 2
 
 
-@pytest.mark.xfail(strict=True, reason="a write that comes later cuts the prime short that flush waits for")
 def test_flush_waits_for_the_prime_of_what_was_written_before(
     proxy: Proxy, memory: Memory, namespace: Namespace
 ) -> None:

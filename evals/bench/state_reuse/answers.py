@@ -7,6 +7,7 @@ from threading import Lock
 
 from evals.bench.state_reuse import texts
 from evals.bench.state_reuse.cases import Ask, cases
+from evals.bench.state_reuse.load import percent, total
 from evals.bench.state_reuse.recorded import LOGPROBS, TIE, Parting, Recorder, partings
 from evals.bench.state_reuse.results import Outcome, Row, Target
 from evals.bench.state_reuse.servers import Kind
@@ -53,7 +54,7 @@ def counted(what: str, asked: int, usage: Usage, found: Sequence[Parting]) -> li
     ties = sum(each.is_tie for each in found)
     rows = {"equal": asked - len(found), "near-ties": ties, "different otherwise": len(found) - ties}
     bounds = {"different otherwise": Target(most=0)}
-    reused = 100 * usage.cached_tokens / max(usage.prompt_tokens, 1)
+    reused = percent(usage.cached_tokens, usage.prompt_tokens)
     return [
         *(Row(what=f"{what}: {name}", ours=number, n=asked, target=bounds.get(name)) for name, number in rows.items()),
         Row(what=f"{what}: prompt tokens from state", unit="%", ours=reused, n=asked),
@@ -74,9 +75,8 @@ class Asked:
             ours, theirs = self._memories(opened)
             with ThreadPoolExecutor(IN_FLIGHT) as executor:
                 usages = list(executor.map(lambda asks: self._each(ours, theirs, asks), memories))
-        used = [usage for several in usages for usage in several]
-        prompt, cached = sum(each.prompt_tokens for each in used), sum(each.cached_tokens for each in used)
-        return Usage(prompt_tokens=prompt, cached_tokens=cached), partings(self.reused, self.computed)
+        used = total(usage for several in usages for usage in several)
+        return used, partings(self.reused, self.computed)
 
     def _memories(self, opened: ExitStack) -> tuple[Memory, Memory]:
         answer = self._stand.scale.case_answer

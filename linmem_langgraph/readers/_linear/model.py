@@ -119,9 +119,9 @@ class ReaderModel:
         said = f"{type(exc).__name__}: {exc}"[:500]
         if isinstance(exc, ContextOverflowError) or "maximum context length" in said:
             return ContextOverflow(f"{self.place}: {said}. Serve the model with a longer context (--max-model-len)")
-        return ReaderUnavailable(f"{self.place} does not answer as a model should ({said}). {self._fix()}")
+        return ReaderUnavailable(f"{self.place} does not answer as a model should ({said}). {self._fix(exc)}")
 
-    def _fix(self) -> str:
+    def _fix(self, exc: Exception) -> str:
         return "Check the model's URL, name and key"
 
 
@@ -232,7 +232,9 @@ class VllmReaderModel(ReaderModel):
             "extra_headers": {"X-Session-ID": salt},  # by which vllm-router finds the replica that has the state
         }
 
-    def _fix(self) -> str:
+    def _fix(self, exc: Exception) -> str:
+        if isinstance(exc, openai.APIStatusError) and exc.status_code in (401, 403, 404):
+            return super()._fix(exc)
         return f"Start it with: vllm serve {self.name or 'MODEL'} {' '.join(STATE_FLAGS)}"
 
 

@@ -76,7 +76,7 @@ class Primer:
         """Let the server read what it has not yet, in steps between other reads; waits for it.
 
         Args:
-            is_current: asked before each step; once it says no, the rest is left to the change that came after.
+            is_current: asked before each step; once it says no, the rest is left, as something of it was forgotten.
         """
         for segment in segments:
             start, stop = segment[0], segment[-1] + 1
