@@ -242,12 +242,14 @@ def test_a_prompt_the_server_finds_too_long_is_no_reason_to_start_it(
 ) -> None:
     said = {"error": {"message": "This model's maximum context length is 9 tokens. However, ...", "code": 400}}
     fault = Fault("status", status=400, body=json.dumps(said).encode(), when=is_read)
+    memory = over(remember, proxy.base_url, store)
+    memory.read(namespace, "?")
     proxy.faults.append(fault)
     with pytest.raises(
         ContextOverflow, match=rf"{proxy.base_url}.*maximum context length is 9 tokens.*--max-model-len"
     ):
-        over(remember, proxy.base_url, store).read(namespace, "?")
-    assert fault.hits == 1
+        memory.read(namespace, "?")
+    assert fault.hits == 1  # the context is what it was: no second try
 
 
 def test_a_closed_reader_says_so(server: ModelServer, remember: Remember, store: InMemoryStore) -> None:
