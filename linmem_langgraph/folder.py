@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from json import JSONDecodeError
 from pathlib import Path
-from threading import Lock
+from threading import Lock, get_ident
+from typing import Any
 
 from filelock import FileLock
 from langgraph.store.base import Op, Result
@@ -21,6 +22,7 @@ _FORMAT = 1
 _POLL = 0.002
 _BUSY_MS = 30_000
 _SCRUB_TRIES = 20
+_KNOWN = 10_000
 
 
 def resolved(path: str | Path) -> Path:
@@ -38,7 +40,7 @@ def resolved(path: str | Path) -> Path:
 class Folder:
     """The folder of an embedded memory, made if it is not there.
 
-    Several processes may open one folder: changes of the log take turns by a lock file.
+    Several processes may open one folder: one at a time sets up the log.
 
     Args:
         path: as `resolved` gives it.
@@ -49,42 +51,66 @@ class Folder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        lock = FileLock(path / "log.lock")
         try:
             _claim(path)
-            with lock.acquire(poll_interval=_POLL):
-                self._connection = _connect(path / "log.sqlite")
+            with FileLock(path / "log.lock").acquire(poll_interval=_POLL):
+                self.store = FolderStore(path / "log.sqlite")
         except (OSError, sqlite3.Error) as exc:
             raise ConfigError(f"cannot open the memory folder {path}: {exc}") from exc
-        self.store = FolderStore(self._connection, path / "log.sqlite", lock)
 
     def close(self) -> None:
         """Close the log."""
-        with self.store.lock:
-            self._connection.close()
+        self.store.close()
 
 
 class FolderStore(SqliteStore):
-    """The log's store: its changes take turns between processes, and its errors say which file they are about."""
+    """The log's store. Its changes are transactions of a connection of their own, so that reads never wait for them.
 
-    def __init__(self, connection: sqlite3.Connection, file: Path, lock: FileLock) -> None:
-        super().__init__(connection)
-        self._file, self._threads, self._processes = file, Lock(), lock
+    Args:
+        file: the SQLite file, made if it is not there.
+    """
+
+    def __init__(self, file: Path) -> None:
+        super().__init__(_connect(file))
+        self._file, self._changes, self._changing, self._changer = file, Changes(_connect(file)), Lock(), 0
+        self._version, self._known = -1, dict[Any, Any]()
+        try:
+            for store in (self, self._changes):
+                store.setup()
+        except BaseException:
+            self.close()
+            raise
 
     def batch(self, ops: Iterable[Op]) -> list[Result]:
         try:
-            return super().batch(ops)
+            return self._changes.batch(ops) if self._changer == get_ident() else super().batch(ops)
         except (sqlite3.DatabaseError, JSONDecodeError) as exc:
-            raise ConfigError(
-                f"the log {self._file} cannot be read or written ({exc}): if it is damaged, restore it from a copy or "
-                "an export; if the disk is full or it is locked, mend that and try again"
-            ) from exc
+            raise self._error(exc) from exc
 
     @contextmanager
-    def turn(self) -> Iterator[None]:
-        """Hold this to change the log: one thread of one process at a time."""
-        with self._threads, self._processes.acquire(poll_interval=_POLL):
-            yield
+    def turn(self) -> Iterator[dict[Any, Any]]:
+        """Hold this to change the log: one thread of one process at a time, and all of the change or nothing of it.
+
+        Yields a place for what is known of the log's contents: it is empty once others have changed the log.
+        """
+        with self._changing:
+            connection = self._changes.conn
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                # The version changes by the commits of other connections only.
+                (version,) = connection.execute("PRAGMA data_version").fetchone()
+                if version != self._version or len(self._known) > _KNOWN:
+                    self._version, self._known = version, {}
+                self._changer = get_ident()
+                yield self._known
+                connection.execute("COMMIT")
+            except sqlite3.DatabaseError as exc:
+                raise self._error(exc) from exc
+            finally:
+                self._changer = 0
+                if connection.in_transaction:
+                    self._known = {}
+                    connection.execute("ROLLBACK")
 
     def scrub(self) -> bool:
         """After a removal: leave no copy of the removed text in the write-ahead log; whether that could be done.
@@ -93,7 +119,7 @@ class FolderStore(SqliteStore):
         somebody else reads the file it cannot be emptied.
         """
         for _ in range(_SCRUB_TRIES):
-            with self.lock:
+            with self._changing, self.lock:
                 self.conn.execute("PRAGMA busy_timeout=0")
                 busy = self.conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
                 self.conn.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
@@ -101,6 +127,26 @@ class FolderStore(SqliteStore):
                 return True
             time.sleep(0.05)
         return False
+
+    def close(self) -> None:
+        """Close both connections."""
+        with self._changing, self.lock:
+            self._changes.conn.close()
+            self.conn.close()
+
+    def _error(self, exc: Exception) -> ConfigError:
+        return ConfigError(
+            f"the log {self._file} cannot be read or written ({exc}): if it is damaged, restore it from a copy or an "
+            "export; if the disk is full or it is locked, mend that and try again"
+        )
+
+
+class Changes(SqliteStore):
+    """A store whose batches are parts of a transaction that `FolderStore.turn` begins and ends."""
+
+    @contextmanager
+    def _cursor(self, *, transaction: bool = True) -> Iterator[sqlite3.Cursor]:
+        yield self.conn.cursor()
 
 
 def _claim(path: Path) -> None:
@@ -129,7 +175,6 @@ def _connect(file: Path) -> sqlite3.Connection:
     try:
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON"):
             connection.execute(f"PRAGMA {pragma}").fetchall()
-        SqliteStore(connection).setup()
     except BaseException:
         connection.close()
         raise

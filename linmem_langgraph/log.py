@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from copy import deepcopy
+from dataclasses import dataclass, replace
 from datetime import datetime
 from threading import Lock
 from typing import Any
@@ -19,7 +20,6 @@ from weakref import WeakKeyDictionary
 
 from langgraph.store.base import BaseStore, GetOp, Item, Op, PutOp, SearchItem
 from langgraph.store.base.batch import AsyncBatchedBaseStore
-from pydantic import BaseModel, ConfigDict
 
 from linmem_langgraph import namespaces
 from linmem_langgraph.errors import ConfigError, ReaderUnavailable
@@ -38,14 +38,15 @@ _KEY = 20
 
 _PATIENCE = 1_000
 
+Heads = dict[namespaces.Namespace, "Head"]
+
 _stripes: WeakKeyDictionary[BaseStore, list[Lock]] = WeakKeyDictionary()
 _stripes_lock = Lock()
 
 
-class Head(BaseModel):
+@dataclass(frozen=True)
+class Head:
     """What is known of a log without listing it; an empty version is an empty log's."""
-
-    model_config = ConfigDict(frozen=True)
 
     version: str = ""
     count: int = 0
@@ -53,13 +54,12 @@ class Head(BaseModel):
     next_order: int = 0
 
 
-class Change(BaseModel):
+@dataclass(frozen=True)
+class Change:
     """What a write or a removal did: it turned version `base` into `version`.
 
     `appended`: all it did was to put new records behind the last one, in the order of `written`.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     base: str
     version: str
@@ -70,6 +70,8 @@ class Change(BaseModel):
 
 def joined(changes: Sequence[Change]) -> Change:
     """Changes that follow each other, as one; at least one."""
+    if len(changes) == 1:
+        return changes[0]
     written: dict[str, MemoryRecord] = {}
     removed: dict[str, None] = {}
     for change in changes:
@@ -137,13 +139,13 @@ class Log:
         """Add or replace records durably; the keys in the order given, and the change, None if there was none.
 
         A record without position gets the next one; one whose key is known and whose content is the same changes
-        nothing. Each 1,000 records are one atomic call of the store.
+        nothing. In a folder all of it is one transaction; in another store, each 1,000 records are one call.
         """
         refuse_own_loop(self.store)
         records, keys, changes = _with_derived_keys(records), list[str](), list[Change]()
-        with self._changing():
+        with self._changing() as heads:
             for start in range(0, len(records), _BATCH):
-                written, change = self._write(records[start : start + _BATCH])
+                written, change = self._write(records[start : start + _BATCH], heads)
                 keys += written
                 changes += [change] if change else []
         return keys, joined(changes) if changes else None
@@ -155,25 +157,26 @@ class Log:
         of the log is removed.
         """
         refuse_own_loop(self.store)
-        with self._changing():
+        with self._changing() as heads:
+            heads.pop(self._place, None)
             head, found = self._read([] if keys is None else list(keys))
             gone = [str(record.key) for record in self.records()] if keys is None else list(found)
             after = head
             for start in range(0, max(len(gone), keys is None), _BATCH):
                 batch = gone[start : start + _BATCH]
                 count = after.count - len(batch)
-                after = after.model_copy(update={"version": uuid4().hex, "count": count})
+                after = replace(after, version=uuid4().hex, count=count)
                 if keys is None and start + _BATCH >= len(gone):
                     after = Head()
                 self.store.batch([*(PutOp(self._place, key, None) for key in batch), self._head_op(after)])
             return Change(base=head.version, version=after.version, removed=tuple(gone))
 
     @contextmanager
-    def _changing(self) -> Iterator[None]:
-        # A folder's store has a lock between processes; others do not.
+    def _changing(self) -> Iterator[Heads]:
+        # A folder's store has transactions, and tells whether what one of them left still holds; others do not.
         turn = getattr(self.store, "turn", None)
-        with self._lock, turn() if turn else nullcontext():
-            yield
+        with self._lock, turn() if turn else nullcontext({}) as heads:
+            yield heads
 
     def _page(self, offset: int) -> list[SearchItem]:
         for _ in range(_PATIENCE):
@@ -185,38 +188,38 @@ class Log:
                     raise
         raise ReaderUnavailable(f"{type(self.store).__name__} was written to without a pause: try again")
 
-    def _read(self, keys: Sequence[str]) -> tuple[Head, dict[str, Item]]:
-        head, found = Head(), dict[str, Item]()
-        for start in range(0, max(len(keys), 1), _BATCH):
-            batch = keys[start : start + _BATCH]
-            gets: list[Op] = [GetOp(self._head_place, "head", refresh_ttl=False)]
-            gets += [GetOp(self._place, key, refresh_ttl=False) for key in dict.fromkeys(batch)]
-            first, *rest = self.store.batch(gets)
-            if isinstance(first, Item):
-                head = Head.model_validate(first.value)
-            found.update((item.key, item) for item in rest if isinstance(item, Item) and _is_record(item))
-        return head, found
+    def _read(self, keys: Sequence[str], head: Head | None = None) -> tuple[Head, dict[str, Item]]:
+        """The head, read unless it is given, and the items of those keys that are records."""
+        gets: list[Op] = [] if head else [GetOp(self._head_place, "head", refresh_ttl=False)]
+        gets += [GetOp(self._place, key, refresh_ttl=False) for key in dict.fromkeys(keys)]
+        items: list[Any] = []
+        for start in range(0, len(gets), _BATCH):
+            items += self.store.batch(gets[start : start + _BATCH])
+        if not head:
+            first, *items = items
+            head = Head(**first.value) if first else Head()
+        return head, {item.key: item for item in items if item and _is_record(item)}
 
-    def _write(self, records: Sequence[MemoryRecord]) -> tuple[list[str], Change | None]:
-        head, found = self._read([record.key for record in records if record.key])
+    def _write(self, records: Sequence[MemoryRecord], heads: Heads) -> tuple[list[str], Change | None]:
+        head, found = self._read([record.key for record in records if record.key], heads.get(self._place))
         values = {key: dict(item.value) for key, item in found.items()}
         position, order, keys, written = head.next_position, head.next_order, list[str](), dict[str, MemoryRecord]()
         appended = True
         for given in records:
             old = values.get(given.key or "")
             place = given.position if given.position is not None else old["position"] if old else position
-            record = given if given.key else given.model_copy(update={"key": uuid4().hex[:_KEY]})
-            record = record.model_copy(update={"position": place})
+            key = given.key or uuid4().hex[:_KEY]
+            record = given.model_copy(update={"key": key, "position": place})
             behind = place + 1 >= position if position < MAX_POSITION else place == MAX_POSITION
             appended = appended and behind and not old
             position = min(max(position, place + 1), MAX_POSITION)
-            keys.append(str(record.key))
+            keys.append(key)
             value = record.model_dump(mode="json", exclude={"key"})
             if old and _canonical({**value, "order": old["order"]}) == _canonical(old):
                 continue
             same_place = old is not None and old["position"] == place
-            values[keys[-1]] = {**value, "order": old["order"] if old and same_place else order}
-            written[keys[-1]] = record
+            values[key] = {**value, "order": old["order"] if old and same_place else order}
+            written[key] = record
             order += 0 if same_place else 1
         if not written:
             return keys, None
@@ -229,11 +232,12 @@ class Log:
         puts: list[Op] = [PutOp(self._place, key, values[key], index=False) for key in written]
         # The head last: a store without transactions must not show the new version before the records.
         self.store.batch([*puts, self._head_op(after)])
+        heads[self._place] = after
         done = Change(base=head.version, version=after.version, written=tuple(written.values()), appended=appended)
         return keys, done
 
     def _head_op(self, head: Head) -> Op:
-        return PutOp(self._head_place, "head", head.model_dump() if head.version else None, index=False)
+        return PutOp(self._head_place, "head", dict(vars(head)) if head.version else None, index=False)
 
 
 def counts(store: BaseStore) -> dict[namespaces.Namespace, int]:

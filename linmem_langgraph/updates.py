@@ -1,7 +1,9 @@
 """After a write: a reader's derived state follows the log in the background, in order per namespace."""
 
 import logging
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import count
 from threading import Condition
 
@@ -10,6 +12,10 @@ from linmem_langgraph.namespaces import Namespace
 from linmem_langgraph.readers.base import Reader
 
 logger = logging.getLogger(__name__)
+
+_PAUSE = 0.02
+"""Seconds that a change waits for those right behind it, unless somebody waits for it: a burst is followed once, and
+the writes of a burst do not have to share the interpreter with what follows them."""
 
 
 class Updates:
@@ -20,6 +26,7 @@ class Updates:
         self._workers = workers
         self._executor: ThreadPoolExecutor | None = None
         self._state = Condition()
+        self._waiters = 0
         self._tickets = count(1)
         self._waiting: dict[Namespace, list[Job]] = {}
         self._running: dict[Namespace, list[Job]] = {}
@@ -50,7 +57,7 @@ class Updates:
 
     def wait(self, namespace: Namespace) -> None:
         """Until what was submitted for `namespace` before this call is done."""
-        with self._state:
+        with self._state, self._hurried():
             last = next(self._tickets)
             self._state.wait_for(lambda: not self._left(namespace, last))
 
@@ -61,7 +68,7 @@ class Updates:
             Exception: a failure since the last flush that nothing has mended yet. The log has the records all the same,
                 and the next read brings the derived state up to date.
         """
-        with self._state:
+        with self._state, self._hurried():
             last = next(self._tickets)
             self._state.wait_for(
                 lambda: not any(self._left(namespace, last) for namespace in {*self._waiting, *self._running})
@@ -72,8 +79,23 @@ class Updates:
 
     def close(self) -> None:
         """Finish what is pending and end the workers."""
+        with self._state:
+            self._hurry()
         if self._executor is not None:
             self._executor.shutdown(wait=True)
+
+    @contextmanager
+    def _hurried(self) -> Iterator[None]:
+        """Nothing pauses meanwhile."""
+        self._hurry()
+        try:
+            yield
+        finally:
+            self._waiters -= 1
+
+    def _hurry(self) -> None:
+        self._waiters += 1
+        self._state.notify_all()
 
     def _left(self, namespace: Namespace, last: int) -> bool:
         jobs = (*self._running.get(namespace, ()), *self._waiting.get(namespace, ()))
@@ -82,6 +104,7 @@ class Updates:
     def _work(self, namespace: Namespace) -> None:
         while True:
             with self._state:
+                self._state.wait_for(lambda: self._waiters, timeout=_PAUSE)
                 jobs = self._waiting.pop(namespace, [])
                 if jobs:
                     self._running[namespace] = jobs

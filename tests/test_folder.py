@@ -7,16 +7,19 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from langgraph.store.sqlite import SqliteStore
 
 from linmem_langgraph import ConfigError, Memory, MemoryRecord, Reader
 from linmem_langgraph.embeddings import LexicalEmbeddings
-from linmem_langgraph.folder import Folder
+from linmem_langgraph.folder import Changes, Folder
+from linmem_langgraph.log import Head, Log
 from linmem_langgraph.namespaces import Namespace
 from linmem_langgraph.readers import READERS, create_reader
 
@@ -56,6 +59,81 @@ def test_a_write_is_on_disk_when_it_returns(
     shutil.copytree(folder, tmp_path / "copy", ignore=shutil.ignore_patterns("chroma"))
     with open_lexical(tmp_path / "copy") as copy:
         assert copy.read(namespace, "Anna").text == "[0] Anna sleeps"
+
+
+@pytest.mark.parametrize("calls", range(5))
+def test_a_write_that_fails_midway_leaves_nothing(
+    open_memory: Callable[..., Memory], namespace: Namespace, monkeypatch: pytest.MonkeyPatch, calls: int
+) -> None:
+    """3,000 records are six calls of the store: whichever fails, the log is as it was, and takes the next write."""
+    memory = open_memory()
+    memory.write(namespace, "Anna sleeps")
+    left = iter(range(calls))
+    whole = SqliteStore.batch
+
+    def failing(store: SqliteStore, ops: Any) -> Any:
+        if isinstance(store, Changes) and next(left, None) is None:
+            raise sqlite3.OperationalError("database or disk is full")
+        return whole(store, ops)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(SqliteStore, "batch", failing)
+        with pytest.raises(ConfigError, match="disk is full"):
+            memory.write(namespace, [MemoryRecord(text="Bert reads", key=f"key {place}") for place in range(3_000)])
+    assert [record.text for record in memory.records(namespace)] == ["Anna sleeps"]
+    memory.write(namespace, "Carl runs")
+    assert [(record.position, record.text) for record in memory.records(namespace)] == [
+        (0, "Anna sleeps"),
+        (1, "Carl runs"),
+    ]
+    assert memory.namespaces() == {namespace: 2}
+
+
+def test_nobody_waits_for_a_change_or_sees_half_of_it(folder: Path, namespace: Namespace) -> None:
+    opened = Folder(folder)
+    log = Log(opened.store, namespace)
+    log.write([MemoryRecord(text="Anna sleeps")])
+    with ThreadPoolExecutor(1) as another, opened.store.turn():
+        opened.store.put(namespace, "key", {"text": "Bert reads", "position": 1, "order": 1})
+        assert len(log.records()) == 2
+        assert len(another.submit(log.records).result(timeout=10)) == 1
+    assert len(log.records()) == 2
+    opened.close()
+
+
+@given(st.lists(st.tuples(st.integers(0, 1), st.sampled_from(["write", "replace", "forget", "fail"])), max_size=20))
+@settings(max_examples=20, deadline=None)
+def test_two_who_change_one_folder_in_turn_know_of_each_other(
+    tmp_path_factory: pytest.TempPathFactory, changes: list[tuple[int, str]]
+) -> None:
+    path, namespace = tmp_path_factory.mktemp("folder"), ("users", "anna")
+    folders = [Folder(path), Folder(path)]
+    logs = [Log(opened.store, namespace) for opened in folders]
+    held, given_out = dict[str, int](), 0
+    for who, change in changes:
+        if change == "write":
+            ((key,), _) = logs[who].write([MemoryRecord(text="Anna sleeps")])
+            held[key], given_out = given_out, given_out + 1
+        elif change == "replace" and held:
+            logs[who].write([MemoryRecord(text="Anna wakes", key=min(held))])
+        elif change == "forget" and held:
+            logs[who].remove([min(held)])
+            del held[min(held)]
+        elif change == "fail":
+            with pytest.raises(ZeroDivisionError):
+                change_halfway(folders[who], namespace)
+        for log in logs:
+            assert {record.key: record.position for record in log.records()} == held
+            assert log.head().count == len(held)
+    for opened in folders:
+        opened.close()
+
+
+def change_halfway(opened: Folder, namespace: Namespace) -> None:
+    with opened.store.turn() as known:
+        known[namespace] = Head("lost", 99, 99, 99)
+        opened.store.put(namespace, "lost", {"text": "lost", "position": 99, "order": 99})
+        raise ZeroDivisionError
 
 
 def test_the_log_waits_for_the_disk_and_overwrites_what_is_deleted(folder: Path) -> None:

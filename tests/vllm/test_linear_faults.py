@@ -107,16 +107,17 @@ ANYWHERE = ["dropped", "cut body", "server error", "web page", "half of an answe
 async def test_what_stays_is_said(proxy: Proxy, hasty: Memory, namespace: Namespace, fault: str, asks: str) -> None:
     proxy.faults.insert(0, Fault(**STAYING[fault], when=a(asks)))
     hasty.write(namespace, TOLD)
-    with pytest.raises(ReaderUnavailable, match=unavailable(proxy)):
+    fix = "Check the model's URL, name and key$" if fault in ("unauthorized", "not found") else "vllm serve "
+    with pytest.raises(ReaderUnavailable, match=unavailable(proxy, fix)):
         hasty.read(namespace, "Where is the red mug?")
-    with pytest.raises(ReaderUnavailable, match=unavailable(proxy)):
+    with pytest.raises(ReaderUnavailable, match=unavailable(proxy, fix)):
         await hasty.aread(namespace, "Where is the red mug?")
     del proxy.faults[0]
     assert hasty.read(namespace, "Where is the red mug?").records
 
 
-def unavailable(proxy: Proxy) -> str:
-    return rf"^{re.escape(proxy.base_url)} does not answer .*vllm serve "
+def unavailable(proxy: Proxy, fix: str = "vllm serve ") -> str:
+    return rf"^{re.escape(proxy.base_url)} does not answer .*{fix}"
 
 
 @pytest.mark.parametrize("fault", ANYWHERE)

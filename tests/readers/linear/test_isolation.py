@@ -131,6 +131,17 @@ def test_what_is_forgotten_while_its_prime_waits_is_not_sent_again(
     assert "secret" not in texts(server.requests[before:])
 
 
+def test_what_is_forgotten_is_not_kept_in_the_process(memory: Memory, namespace: Namespace) -> None:
+    reader = memory.reader
+    assert isinstance(reader, LinearReader)
+    keys = memory.write(namespace, ["secret", "kept"])
+    memory.flush()
+    memory.read(namespace, "?")
+    assert [record.text for record in reader._views[namespace].records] == ["secret", "kept"]
+    memory.forget(namespace, keys[:1])
+    assert not [view for view in reader._views.values() if "secret" in view.text(range(len(view.records)))]
+
+
 def test_what_is_written_over_is_not_sent_again(server: ModelServer, memory: Memory, namespace: Namespace) -> None:
     keys = memory.write(namespace, [f"old {FILL}", "kept"])
     memory.flush()

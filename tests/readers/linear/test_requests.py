@@ -63,11 +63,11 @@ def test_a_merge(server: ModelServer, remember: Remember, namespace: Namespace) 
     memory.write(namespace, [f"Anna sees cat number {place}." for place in range(30)])
     memory.read(namespace, "Which cats?", limit=7)
     (merge,) = server.bodies("merge")
-    first, second = ([everything(body["messages"][1]["content"]).split("\n")] for body in server.bodies("read"))
-    findings = (
-        f"Positions 0 to {len(first[0]) - 1}: {' '.join(first[0])}\n"
-        f"Positions {len(first[0])} to 29: {' '.join(second[0])}\n"
+    segments = sorted(
+        (body["messages"][1]["content"] for body in server.bodies("read")), key=lambda shown: "[0]" not in shown
     )
+    first, second = (everything(shown).split("\n") for shown in segments)
+    findings = f"Positions 0 to {len(first) - 1}: {' '.join(first)}\nPositions {len(first)} to 29: {' '.join(second)}\n"
     asked = "Question: Which cats?\nName 7 positions at most, those that matter most."
     assert ordered(merge) == everywhere(
         salt_of(server), messages=messages(f"FINDINGS:\n{findings}\n{asked}", MERGE_INSTRUCTIONS), max_tokens=40
