@@ -23,7 +23,7 @@ class Scale(BaseModel):
         shared: of each such memory.
         reads_each: reads of every number in flight, ours and theirs; as many as are in flight at least.
         cache_blocks: blocks of the cache that is too small.
-        writes: pairs of writes and puts.
+        writes, settled: pairs of writes and puts, and those that go before, untimed.
         written: characters of a record that is written.
     """
 
@@ -52,6 +52,7 @@ class Scale(BaseModel):
     reads_each: tuple[PositiveInt, PositiveInt] = (96, 16)
     cache_blocks: PositiveInt = 80
     writes: PositiveInt = 300
+    settled: PositiveInt = 400
     written: PositiveInt = 400
 
     @classmethod
@@ -75,4 +76,5 @@ class Scale(BaseModel):
             reads_each=(16, 8),
             cache_blocks=60,
             writes=20,
+            settled=5,
         )
