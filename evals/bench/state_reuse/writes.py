@@ -55,7 +55,7 @@ def measure(stand: Stand) -> Outcome:
         rows=tuple(rows),
         notes=(
             f"Busy: another process keeps {READERS} reads of {READ:,} tokens in flight; and what is written is primed.",
-            "A write is one transaction of two puts: the record, and the log's head, which counts the records and hands "
+            "A write is one transaction of two puts: the record, and the log's head, which counts records and hands "
             f"out their positions. {stand.scale.settled} of each go before, untimed: a new write-ahead log grows, and "
             "that costs more than writing over it.",
         ),
