@@ -68,7 +68,7 @@ HYBRID: dict[str, Any] = {
     "decoder_sparse_step": 1,
     "mlp_only_layers": list(range(1, len(LAYERS))),
     "num_experts": EXPERTS,
-    "num_experts_per_tok": 1,
+    "num_experts_per_tok": EXPERTS,
     "moe_intermediate_size": EXPERT_SIZE,
     "shared_expert_intermediate_size": EXPERT_SIZE,
     "norm_topk_prob": True,

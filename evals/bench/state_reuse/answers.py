@@ -1,9 +1,8 @@
 """Whether answers from kept states are those of a server that computes every prompt from its first token."""
 
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from threading import Lock
+from itertools import zip_longest
 
 from evals.bench.state_reuse import texts
 from evals.bench.state_reuse.cases import Ask, cases
@@ -16,8 +15,8 @@ from linmem_langgraph import Memory
 from linmem_langgraph.records import Usage
 
 SEED = 2026
-IN_FLIGHT = 4
-"""Memories that are asked at a time: the small cache has room for these, but not for those that come back."""
+IN_TURN = 4
+"""Memories that take turns: the small cache has dropped most of what it kept of one when its next question comes."""
 
 PARTS: dict[Kind, str] = {"reuse": "after appends, any until", "small": "under eviction"}
 
@@ -67,16 +66,16 @@ class Asked:
     def __init__(self, stand: Stand, kind: Kind) -> None:
         self._stand, self._kind = stand, kind
         self.reused, self.computed = Recorder(), Recorder()
-        self._alone = Lock()
 
     def all(self, memories: Sequence[Sequence[Ask]]) -> tuple[Usage, list[Parting]]:
-        """Ask everything: what ours cost, and where the answers part."""
+        """Ask everything, one after the other: what ours cost, and where the answers part.
+
+        Beside other requests a server cuts its prompts elsewhere, and rounds otherwise, with reuse or without.
+        """
         with ExitStack() as opened:
             ours, theirs = self._memories(opened)
-            with ThreadPoolExecutor(IN_FLIGHT) as executor:
-                usages = list(executor.map(lambda asks: self._each(ours, theirs, asks), memories))
-        used = total(usage for several in usages for usage in several)
-        return used, partings(self.reused, self.computed)
+            usages = [self._one(ours, theirs, ask) for ask in in_turn(memories)]
+        return total(usages), partings(self.reused, self.computed)
 
     def _memories(self, opened: ExitStack) -> tuple[Memory, Memory]:
         answer = self._stand.scale.case_answer
@@ -85,18 +84,21 @@ class Asked:
         reader = self._stand.reader("recompute", answer=answer, callbacks=[self.computed], **LOGPROBS)
         return ours, opened.enter_context(Memory(reader, store=ours.store))
 
-    def _each(self, ours: Memory, theirs: Memory, asks: Sequence[Ask]) -> list[Usage]:
-        namespace = self._stand.namespace(f"answers {self._kind} {asks[0].memory}")
+    def _one(self, ours: Memory, theirs: Memory, ask: Ask) -> Usage:
+        namespace = self._stand.namespace(f"answers {self._kind} {ask.memory}")
         records = self._stand.records(self._stand.scale.case_size, str(namespace))
-        used, written = list[Usage](), 0
-        for ask in asks:
-            ours.write(namespace, records[written : ask.records])
-            written = ask.records
-            if ask.flushed:
-                ours.flush()
-            question = texts.question(ask.number)
-            used.append(ours.read(namespace, question, until=ask.until).usage)
-            # Beside other requests a server without prefix caching cuts its prompts elsewhere, and rounds otherwise.
-            with self._alone:
-                theirs.read(namespace, question, until=ask.until)
-        return used
+        # What theirs writes ours primes as it reads; what ours writes, before.
+        writer = ours if ask.flushed else theirs
+        writer.write(namespace, records[len(ours.records(namespace)) : ask.records])
+        writer.flush()
+        question = texts.question(ask.number)
+        usage = ours.read(namespace, question, until=ask.until).usage
+        theirs.read(namespace, question, until=ask.until)
+        return usage
+
+
+def in_turn(memories: Sequence[Sequence[Ask]]) -> Iterator[Ask]:
+    """The questions of the first few memories in turn, then those of the next."""
+    for start in range(0, len(memories), IN_TURN):
+        turns = zip_longest(*memories[start : start + IN_TURN])
+        yield from (ask for turn in turns for ask in turn if ask)
