@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from pathlib import Path
+from secrets import token_hex
 from typing import ClassVar
 
 from evals.config import ReaderConfig
@@ -9,16 +10,20 @@ from linmem_langgraph import transcript
 from linmem_langgraph.log import Change, Log
 from linmem_langgraph.readers import Query, Reader, create_reader
 from linmem_langgraph.readers.base import NOTHING
+from linmem_langgraph.readers.linear import LinearReader
 from linmem_langgraph.records import Reading, ScoredRecord
 
 
 def configured_reader(config: ReaderConfig, path: Path) -> Reader:
-    """The reader, keeping its files under `path`.
+    """The reader, keeping its files under `path`; nothing is found in a server's cache that another run left there.
 
     Raises:
         ConfigError: the reader, an option, or the name of a model or of embeddings is unknown.
     """
-    return create_reader(config.name, path, dict(config.options))
+    options = dict(config.options)
+    if config.name == LinearReader.name:
+        options.setdefault("cache_secret", token_hex())
+    return create_reader(config.name, path, options)
 
 
 class _Control(Reader):

@@ -10,6 +10,7 @@ from evals.config import ReaderConfig
 from evals.readers import BlindReader, OracleReader, configured_reader
 from linmem_langgraph import Memory, MemoryRecord
 from linmem_langgraph.errors import ConfigError
+from tests.model_server import ModelServer
 
 WHERE = ("household", "home")
 TOLD = [
@@ -102,3 +103,14 @@ def test_a_wrong_reader_is_refused(config: ReaderConfig, said: str, tmp_path: Pa
         configured_reader(config, tmp_path)
 
     assert said in str(caught.value)
+
+
+def test_a_run_finds_nothing_in_the_servers_cache_that_another_left(tmp_path: Path) -> None:
+    with ModelServer() as server:
+        config = ReaderConfig(name="linear", options={"model": "vllm:", "base_url": server.base_url})
+        for _ in range(2):
+            with Memory(configured_reader(config, tmp_path), store=InMemoryStore()) as memory:
+                memory.write(WHERE, "Anna sleeps")
+                memory.read(WHERE, "Who sleeps?")
+        salts = [body["cache_salt"] for body in server.bodies("read")]
+    assert len(set(salts)) == len(salts) == 2
