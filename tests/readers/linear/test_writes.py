@@ -21,6 +21,7 @@ LONG = "x" * 1_001
 def knowing(memory: Memory) -> Memory:
     """The memory, once its reader knows the server's context."""
     memory.write(("another",), "x")
+    memory.flush()
     memory.read(("another",), "?")
     return memory
 
