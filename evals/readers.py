@@ -6,12 +6,16 @@ from secrets import token_hex
 from typing import ClassVar
 
 from evals.config import ReaderConfig
+from evals.tiny.chat import tiny_model
 from linmem_langgraph import transcript
 from linmem_langgraph.log import Change, Log
 from linmem_langgraph.readers import Query, Reader, create_reader
 from linmem_langgraph.readers.base import NOTHING
 from linmem_langgraph.readers.linear import LinearReader
 from linmem_langgraph.records import Reading, ScoredRecord
+
+EMBEDDED = "tiny:"
+"""What the name of a model in this process begins with: "tiny:hybrid", "tiny:linear", or "tiny:" and a folder."""
 
 
 def configured_reader(config: ReaderConfig, path: Path) -> Reader:
@@ -23,6 +27,8 @@ def configured_reader(config: ReaderConfig, path: Path) -> Reader:
     options = dict(config.options)
     if config.name == LinearReader.name:
         options.setdefault("cache_secret", token_hex())
+        if str(options.get("model")).startswith(EMBEDDED):
+            options["model"] = tiny_model(options["model"].removeprefix(EMBEDDED))
     return create_reader(config.name, path, options)
 
 

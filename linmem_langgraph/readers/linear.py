@@ -15,7 +15,7 @@ from linmem_langgraph.log import Change, Log
 from linmem_langgraph.namespaces import Namespace
 from linmem_langgraph.readers._linear import loop
 from linmem_langgraph.readers._linear.answering import Answering
-from linmem_langgraph.readers._linear.model import ReaderModel, VllmReaderModel
+from linmem_langgraph.readers._linear.model import KeepsStates, ReaderModel, StatefulReaderModel, VllmReaderModel
 from linmem_langgraph.readers._linear.plan import Plan
 from linmem_langgraph.readers._linear.primer import Mode, Primer
 from linmem_langgraph.readers._linear.token_counts import TokenCounts
@@ -40,9 +40,10 @@ class LinearReader(Reader):
     model is told that it is known already, but does read it.
 
     Args:
-        model: the chat model that reads; best one of linear attention on vLLM: `ChatVLLM(base_url=...)`.
-        prime: "auto" primes on vLLM unless reads show that nothing is kept; "on"; "off" for servers without prefix
-            caching.
+        model: the chat model that reads; best one of linear attention on vLLM: `ChatVLLM(base_url=...)`. One that
+            keeps states itself (`prime`, `forget`, `get_num_tokens`: see `KeepsStates`) is primed, too.
+        prime: "auto" primes where states are kept unless reads show that they are not; "on"; "off" for servers without
+            prefix caching.
         context_tokens: the model's context; None = what the server says. A smaller one makes smaller segments.
         max_tokens: of an answer, at most.
         timeout: seconds a request may take; how often it is repeated is the model's `max_retries`.
@@ -85,6 +86,8 @@ class LinearReader(Reader):
         self._model: ReaderModel
         if isinstance(model, ChatVLLM):
             self._model = VllmReaderModel(model, timeout=timeout, concurrency=concurrency, secret=cache_secret)
+        elif isinstance(model, KeepsStates):
+            self._model = StatefulReaderModel(model, timeout=timeout, concurrency=concurrency, secret=cache_secret)
         else:
             self._model = ReaderModel(model, timeout=timeout, concurrency=concurrency)
         self._counts = TokenCounts(Path(path) if path else None)
@@ -121,6 +124,7 @@ class LinearReader(Reader):
         with self._lock:
             self._views.pop(log.namespace, None)
         self._primer.forget(log.namespace)
+        self._model.forget(log.namespace)
         return self._counts.forget(log.namespace, keys)
 
     def rebuild(self, log: Log) -> None:

@@ -3,11 +3,12 @@
 import asyncio
 import json
 import operator
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
+from functools import partial
 from hashlib import sha256
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import openai
 from langchain_core.exceptions import ContextOverflowError
@@ -94,6 +95,9 @@ class ReaderModel:
         """How many tokens each text is: a third of its bytes, more than most are."""
         return [len(text.encode()) // 3 + 1 for text in texts]
 
+    def forget(self, namespace: Namespace) -> None:
+        """Drop what is kept of the namespace in this process; a server's states are of no prompt any more."""
+
     async def close(self) -> None:
         """Release connections and threads."""
         if self._threads is not None:
@@ -101,10 +105,13 @@ class ReaderModel:
 
     async def _invoke(self, messages: Sequence[BaseMessage], namespace: Namespace, max_tokens: int) -> AIMessage:
         # A client of this model may belong to another event loop; a thread has none.
+        return await self._in_thread(self._model.invoke, list(messages), READ)
+
+    async def _in_thread(self, work: Callable[..., T], *args: Any) -> T:
         self._threads = self._threads or ThreadPoolExecutor(self.concurrency, thread_name_prefix="linmem-reads")
         # The context tells it which run it is part of.
-        work = run_in_executor(self._threads, copy_context().run, self._model.invoke, list(messages), READ)
-        return await asyncio.wait_for(work, self._timeout)
+        done: Awaitable[T] = run_in_executor(self._threads, copy_context().run, work, *args)
+        return await asyncio.wait_for(done, self._timeout)
 
     async def _reaching(self, work: Awaitable[T]) -> T:
         try:
@@ -123,6 +130,60 @@ class ReaderModel:
 
     def _fix(self, exc: Exception) -> str:
         return "Check the model's URL, name and key"
+
+
+@runtime_checkable
+class KeepsStates(Protocol):
+    """A chat model that keeps the states of what it has read itself, apart for each `cache_salt`.
+
+    It is invoked with `max_tokens` and `cache_salt`.
+    """
+
+    def prime(self, messages: Sequence[BaseMessage], *, cache_salt: str) -> Usage:
+        """Read the beginning of prompts to come, and keep the state; what that cost."""
+
+    def forget(self, cache_salt: str) -> None:
+        """Drop the states that have this salt."""
+
+    def get_num_tokens(self, text: str) -> int:
+        """How many tokens a text is."""
+
+
+class StatefulReaderModel(ReaderModel):
+    """A model in this process that keeps states.
+
+    Args:
+        secret: mixed into the `cache_salt` of each namespace.
+    """
+
+    primes = True
+    counts = True
+
+    def __init__(self, model: BaseChatModel, *, timeout: float, concurrency: int, secret: str = "") -> None:
+        super().__init__(model, timeout=timeout, concurrency=concurrency)
+        self._secret = secret
+
+    async def prime(self, messages: Sequence[BaseMessage], namespace: Namespace) -> Usage:
+        """Let the model read the very beginning of the reads to come."""
+        salted = partial(self._states.prime, cache_salt=_salt(self._secret, namespace))
+        return await self._reaching(self._in_thread(salted, list(messages)))
+
+    async def count(self, texts: Sequence[str]) -> list[int]:
+        """How many tokens each text is."""
+        return [self._states.get_num_tokens(text) for text in texts]
+
+    def forget(self, namespace: Namespace) -> None:
+        """Drop the states of what was read."""
+        self._states.forget(_salt(self._secret, namespace))
+
+    @property
+    def _states(self) -> KeepsStates:
+        assert isinstance(self._model, KeepsStates)
+        return self._model
+
+    async def _invoke(self, messages: Sequence[BaseMessage], namespace: Namespace, max_tokens: int) -> AIMessage:
+        salted = partial(self._model.invoke, max_tokens=max_tokens, cache_salt=_salt(self._secret, namespace))
+        return await self._in_thread(salted, list(messages), READ)
 
 
 class VllmReaderModel(ReaderModel):
@@ -221,7 +282,7 @@ class VllmReaderModel(ReaderModel):
 
     def _parameters(self, namespace: Namespace, max_tokens: int, body: dict[str, Any]) -> dict[str, Any]:
         own = self._vllm.extra_body or {}
-        salt = sha256(json.dumps([self._secret, *namespace]).encode()).hexdigest()[:32]
+        salt = _salt(self._secret, namespace)
         # A thought before the answer costs more than the answer; templates that know no thinking ignore this.
         template = {"enable_thinking": False, **own.get("chat_template_kwargs", {})}
         return {
@@ -236,6 +297,11 @@ class VllmReaderModel(ReaderModel):
         if isinstance(exc, openai.APIStatusError) and exc.status_code in (401, 403, 404):
             return super()._fix(exc)
         return f"Start it with: vllm serve {self.name or 'MODEL'} {' '.join(STATE_FLAGS)}"
+
+
+def _salt(secret: str, namespace: Namespace) -> str:
+    """What keeps a namespace's states apart from those of others."""
+    return sha256(json.dumps([secret, *namespace]).encode()).hexdigest()[:32]
 
 
 def _usage(message: AIMessage) -> Usage:

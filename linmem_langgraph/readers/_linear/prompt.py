@@ -57,7 +57,10 @@ def read_messages(transcript: str, query: Query, reported: Collection[int] = ())
     Args:
         reported: positions that the asker has been told about already.
     """
-    return [SystemMessage(INSTRUCTIONS), HumanMessage(f"{memory_message(transcript)}\n{_question(query, reported)}")]
+    return [
+        SystemMessage(INSTRUCTIONS),
+        HumanMessage(f"{memory_message(transcript)}\n{question_lines(query, reported)}"),
+    ]
 
 
 def prime_messages(transcript: str) -> list[BaseMessage]:
@@ -68,7 +71,7 @@ def prime_messages(transcript: str) -> list[BaseMessage]:
 def merge_messages(found: Sequence[Found], query: Query) -> list[BaseMessage]:
     """The findings in order of position, then the question."""
     findings = "".join(map(finding, found))
-    return [SystemMessage(MERGE_INSTRUCTIONS), HumanMessage(f"FINDINGS:\n{findings}\n{_question(query)}")]
+    return [SystemMessage(MERGE_INSTRUCTIONS), HumanMessage(f"FINDINGS:\n{findings}\n{question_lines(query)}")]
 
 
 def finding(found: Found) -> str:
@@ -78,7 +81,7 @@ def finding(found: Found) -> str:
 
 def longest_frame() -> str:
     """Whatever a prompt holds beside memory or findings, and the text of the question, at its longest."""
-    question = _question(Query(text="?", limit=1_000_000), range(0, 10**15, 2 * 10**12))
+    question = question_lines(Query(text="?", limit=1_000_000), range(0, 10**15, 2 * 10**12))
     return max(INSTRUCTIONS, MERGE_INSTRUCTIONS, key=len) + _HEADING + question
 
 
@@ -115,7 +118,8 @@ def _spans(text: str) -> Iterator[tuple[int, int]]:
                 at = gap.end()
 
 
-def _question(query: Query, reported: Collection[int] = ()) -> str:
+def question_lines(query: Query, reported: Collection[int] = ()) -> str:
+    """What follows the memory: all that differs between two reads of it."""
     lines = [f"Question: {escape(query.text)}"]
     if query.limit is not None:
         lines.append(f"Name {query.limit} positions at most, those that matter most.")

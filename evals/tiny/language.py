@@ -1,0 +1,93 @@
+"""The words linmem-tiny knows: a tokenizer in Hugging Face's format whose tokens are the household's words.
+
+A name is two tokens, its beginning and its end, so that a name that was never seen in training can be read and said.
+A position in brackets is one token. Whatever else is said to it is `<unk>`.
+"""
+
+import re
+from itertools import product
+from typing import Any
+
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
+
+from evals.sample.questions import NUMBERS
+from evals.sample.world import ACTS, CAPTIONS, COLORS, NOUNS, PEOPLE, PLACES, ROOMS, TOPICS
+from linmem_langgraph.readers.base import NOTHING
+
+PAD, UNKNOWN, END, USER, ASSISTANT = SPECIAL = ("<pad>", "<unk>", "<end>", "<user>", "<assistant>")
+
+POSITIONS = 128
+"""From [0]; a memory with later positions cannot be read."""
+
+NAMES = dict(
+    zip(
+        PEOPLE,
+        (
+            "An-na", "Bo-b", "Cla-ra", "Da-vid", "Em-ma", "Fe-lix", "Gra-ce", "Hen-ry", "Ire-ne", "Ja-ck", "Ka-ren",
+            "Le-o", "Ma-ria", "No-ah", "Ol-ga", "Pa-ul", "Qui-nn", "Ro-sa", "Si-mon", "Ti-na", "Vic-tor", "Wen-dy",
+            "Yu-suf", "Zo-e",
+        ),
+        strict=True,
+    )
+)  # fmt: skip
+"""The benchmark's people, and the two tokens of each name."""
+
+BEGINNINGS, ENDS = ([*dict.fromkeys(name.split("-")[half] for name in NAMES.values())] for half in (0, 1))
+
+TAUGHT_PEOPLE = tuple(
+    name for name in (begin + end for begin, end in product(BEGINNINGS, ENDS)) if name not in frozenset(PEOPLE)
+)
+"""The people of the training worlds: the same beginnings and ends, put together otherwise."""
+
+QUESTIONS = """
+Where is was the thing that gave to before it who Who has had have touched last put did Did was the last to Which color
+drink food does like likes person How often take Is in on under Does Do do not
+"""
+LIMIT = "Name 1 2 3 4 5 6 7 8 9 10 positions at most, those that matter most."
+
+CHAT_TEMPLATE = (
+    "{%- for message in messages -%}"
+    "{%- if message.role == 'user' -%}{{- '" + USER + "' + message.content -}}"
+    "{%- elif message.role == 'assistant' -%}{{- '" + ASSISTANT + "' + message.content + '" + END + "' -}}"
+    "{%- endif -%}{%- endfor -%}"
+    "{%- if add_generation_prompt -%}{{- '" + ASSISTANT + "' -}}{%- endif -%}"
+)
+"""It knows its instructions by heart: a system message is left out."""
+
+_PIECE = r"\[\d+\]|\w+|[^\w\s]"
+
+
+def words() -> list[str]:
+    """All words and marks, but for names and positions."""
+    told = " ".join(CAPTIONS.values()).translate(str.maketrans("{}", "  "))
+    acts = [f"{act} {'s '.join(act.split(' ', 1))}" for act in ACTS]
+    lists = (PLACES, ROOMS, COLORS, NOUNS, NUMBERS, ("yes", "no"), *TOPICS.values(), TOPICS)
+    said = [told, *acts, *(" ".join(each) for each in lists), QUESTIONS, LIMIT, NOTHING, "MEMORY: Question: . ? , :"]
+    return list(dict.fromkeys(re.findall(_PIECE, " ".join(said))))
+
+
+def tokenizer() -> Tokenizer:
+    """Splits text into words, marks, positions and halves of names; puts them together as text again."""
+    positions = [f"[{position}]" for position in range(POSITIONS)]
+    halves = [*BEGINNINGS, *(f"##{end}" for end in ENDS)]
+    vocabulary = {
+        token: number for number, token in enumerate(dict.fromkeys([*SPECIAL, *words(), *halves, *positions]))
+    }
+    made = Tokenizer(models.WordPiece(vocabulary, unk_token=UNKNOWN))
+    made.pre_tokenizer = pre_tokenizers.Split(Regex(_PIECE), behavior="removed", invert=True)
+    made.decoder = decoders.Sequence([decoders.WordPiece(prefix="##", cleanup=True), decoders.Replace(" :", ":")])
+    made.add_special_tokens([AddedToken(token, special=True) for token in SPECIAL])
+    return made
+
+
+def settings() -> dict[str, Any]:
+    """`tokenizer_config.json`."""
+    return {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "chat_template": CHAT_TEMPLATE,
+        "model_max_length": 1_000_000,
+        "pad_token": PAD,
+        "unk_token": UNKNOWN,
+        "eos_token": END,
+        "clean_up_tokenization_spaces": False,
+    }

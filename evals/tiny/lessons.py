@@ -1,0 +1,114 @@
+"""What linmem-tiny is taught: memories of households that the benchmark does not have, and questions to them.
+
+The text of a lesson is what `LinearReader` sends and what it should be answered. The answer tells its evidence first,
+a sentence a record with its position, and then the answer itself: "Noah enters the kitchen [3]. kitchen."
+"""
+
+from collections.abc import Sequence
+from random import Random
+from typing import NamedTuple
+
+from tokenizers import Tokenizer
+
+from evals.sample.questions import UNKNOWN, WRITERS, Question
+from evals.sample.world import Event, State, draw_cast, simulate
+from evals.tiny.language import ASSISTANT, END, POSITIONS, TAUGHT_PEOPLE, USER
+from linmem_langgraph import transcript
+from linmem_langgraph.readers._linear.prompt import memory_message, question_lines
+from linmem_langgraph.readers.base import NOTHING, Query
+from linmem_langgraph.records import MemoryRecord
+
+LATEST_FIRST = frozenset({"before_place", "before_liked", "often_did", "often_took", "hop_color"})
+"""Questions whose evidence is found the other way round: each of it leads to the one before."""
+
+SHIFTED = 0.25
+"""How often a memory begins at another position than [0]: any position is read, in any part of a long memory."""
+
+LIMITED = 0.1
+"""How often a question has a limit of positions."""
+
+
+class Lesson(NamedTuple):
+    """A memory and questions, in tokens; `answers` tells which of them are to be said."""
+
+    tokens: list[int]
+    answers: list[bool]
+
+
+class Asked(NamedTuple):
+    """A question with the kind it is of."""
+
+    kind: str
+    form: str
+    question: Question
+
+
+def lesson(
+    rng: Random, tokenizer: Tokenizer, *, clips: int, questions: int, people: Sequence[str] = TAUGHT_PEOPLE
+) -> Lesson:
+    """A household of so many clips, and so many questions after the last of them."""
+    events = simulate(rng, cast := draw_cast(rng, people), clips)
+    start = rng.randrange(POSITIONS - clips + 1) if rng.random() < SHIFTED else 0
+    events = [event._replace(clip=event.clip + start) for event in events]
+    state = State(cast)
+    for event in events:
+        state.add(event)
+    tokens = tokenizer.encode(USER + memory_message(rendered(events))).ids
+    answers = [False] * len(tokens)
+    for asked in choose(rng, askable(state), questions):
+        limit = rng.randint(1, 10) if rng.random() < LIMITED else None
+        lines = question_lines(Query(text=asked.question.text, limit=limit))
+        for text, said in ((f"\n{lines}{ASSISTANT}", False), (answer(asked) + END, True)):
+            ids = tokenizer.encode(text).ids
+            tokens += ids
+            answers += [said] * len(ids)
+    return Lesson(tokens, answers)
+
+
+def rendered(events: Sequence[Event]) -> str:
+    """The transcript of what happened."""
+    return transcript.render(MemoryRecord(text=event.caption, position=event.clip) for event in events)
+
+
+def askable(state: State) -> list[Asked]:
+    """All that can be asked now."""
+    return [
+        Asked(kind, writer.__name__, question)
+        for kind, writers in WRITERS.items()
+        for writer in writers
+        for question in writer(state)
+    ]
+
+
+def choose(rng: Random, drafts: Sequence[Asked], count: int) -> list[Asked]:
+    """So many of `drafts`, or all: each kind as often as another, each form of it, and yes as often as no."""
+    left, chosen = list(drafts), list[Asked]()
+    while left and len(chosen) < count:
+        few = left
+        for aspect in (_kind, _answered, _form):
+            value = rng.choice(sorted({aspect(asked) for asked in few}))
+            few = [asked for asked in few if aspect(asked) == value]
+        chosen.append(rng.choices(few, [(1 + asked.question.rivals) ** 2 for asked in few])[0])
+        left.remove(chosen[-1])
+    return chosen
+
+
+def answer(asked: Asked) -> str:
+    """What is to be said: the evidence, with positions, and the answer."""
+    if asked.question.answer == UNKNOWN:
+        return NOTHING
+    evidence = asked.question.evidence[:: -1 if asked.form in LATEST_FIRST else 1]
+    told = [f"{event.caption.removesuffix('.')} [{event.clip}]." for event in evidence]
+    return " ".join([*told, f"{asked.question.answer}."])
+
+
+def _kind(asked: Asked) -> str:
+    return asked.kind
+
+
+def _form(asked: Asked) -> str:
+    return asked.form
+
+
+def _answered(asked: Asked) -> str:
+    return asked.question.answer if asked.kind == "yes_no" else ""
