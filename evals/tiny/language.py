@@ -1,7 +1,8 @@
 """The words linmem-tiny knows: a tokenizer in Hugging Face's format whose tokens are the household's words.
 
-A name is two tokens, its beginning and its end, so that a name that was never seen in training can be read and said.
-A position in brackets is one token. Whatever else is said to it is `<unk>`.
+Words that go together are one token, as byte-pair encoding across words would have them: a thing ("black mug"), a place
+("on the shelf"), an act ("drinks tea"). A name is two, its beginning and its end, so that one that was never seen in
+training can be read and said. A position in brackets is one token. Whatever else is said to it is `<unk>`.
 """
 
 import re
@@ -11,7 +12,7 @@ from typing import Any
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
 
 from evals.sample.questions import NUMBERS
-from evals.sample.world import ACTS, CAPTIONS, COLORS, NOUNS, PEOPLE, PLACES, ROOMS, TOPICS
+from evals.sample.world import ACTS, CAPTIONS, COLORS, NOUNS, PEOPLE, PLACES, ROOMS, TOPICS, at
 from linmem_langgraph.readers.base import NOTHING
 
 PAD, UNKNOWN, END, USER, ASSISTANT = SPECIAL = ("<pad>", "<unk>", "<end>", "<user>", "<assistant>")
@@ -54,25 +55,33 @@ CHAT_TEMPLATE = (
 )
 """It knows its instructions by heart: a system message is left out."""
 
-_PIECE = r"\[\d+\]|\w+|[^\w\s]"
+PHRASES = (
+    *(f"{color} {noun}" for color, noun in product(COLORS, NOUNS)),
+    *(at(place) for place in PLACES),
+    *(f"{verb} the" for verb in ("enters", "gives", "leaves", "puts", "takes")),
+    *("s ".join(act.split(" ", 1)) for act in ACTS),
+    *ACTS,
+    "says: I like",
+)
+"""Words that go together."""
+
+_PIECE = "|".join((*(rf"\b{phrase}\b" for phrase in PHRASES), r"\[\d+\]|\w+|[^\w\s]"))
 
 
 def words() -> list[str]:
-    """All words and marks, but for names and positions."""
+    """All words and marks, but for phrases, names and positions."""
     told = " ".join(CAPTIONS.values()).translate(str.maketrans("{}", "  "))
-    acts = [f"{act} {'s '.join(act.split(' ', 1))}" for act in ACTS]
     lists = (PLACES, ROOMS, COLORS, NOUNS, NUMBERS, ("yes", "no"), *TOPICS.values(), TOPICS)
-    said = [told, *acts, *(" ".join(each) for each in lists), QUESTIONS, LIMIT, NOTHING, "MEMORY: Question: . ? , :"]
-    return list(dict.fromkeys(re.findall(_PIECE, " ".join(said))))
+    said = [told, *(", ".join(each) for each in lists), QUESTIONS, LIMIT, NOTHING, "MEMORY: Question: . ? , :"]
+    return list(dict.fromkeys(re.findall(_PIECE, " . ".join(said))))
 
 
 def tokenizer() -> Tokenizer:
     """Splits text into words, marks, positions and halves of names; puts them together as text again."""
     positions = [f"[{position}]" for position in range(POSITIONS)]
     halves = [*BEGINNINGS, *(f"##{end}" for end in ENDS)]
-    vocabulary = {
-        token: number for number, token in enumerate(dict.fromkeys([*SPECIAL, *words(), *halves, *positions]))
-    }
+    tokens = dict.fromkeys([*SPECIAL, *words(), *PHRASES, *halves, *positions])
+    vocabulary = {token: number for number, token in enumerate(tokens)}
     made = Tokenizer(models.WordPiece(vocabulary, unk_token=UNKNOWN))
     made.pre_tokenizer = pre_tokenizers.Split(Regex(_PIECE), behavior="removed", invert=True)
     made.decoder = decoders.Sequence([decoders.WordPiece(prefix="##", cleanup=True), decoders.Replace(" :", ":")])

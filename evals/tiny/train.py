@@ -60,7 +60,7 @@ class Plan:
     seed: int = 0
     tokens: int = 60_000_000
     batch: int = 4_000
-    questions: int = 24
+    questions: int = 48
     rate: float = 3e-3
 
 
@@ -119,10 +119,10 @@ class Teaching:
         rng = Random(f"{plan.seed}:{progress.step}")
         is_newest = rng.random() < NEWEST
         clips = progress.longest if is_newest else rng.choice([n for n in CLIPS if n <= progress.longest])
-        # A caption has about 9 tokens, and a clip two captions; a question and its answer have 25. A short memory soon
-        # has no questions left but those that it cannot answer.
+        # A clip has about 13 tokens; a question and its answer have 20. A short memory soon has no questions left but
+        # those that it cannot answer.
         questions = min(plan.questions, 2 * clips)
-        size = max(1, plan.batch // (18 * clips + 25 * questions))
+        size = max(1, plan.batch // (13 * clips + 20 * questions))
         lessons = [lesson(rng, self._words, clips=clips, questions=questions) for _ in range(size)]
         for group in self._optimizer.param_groups:
             group["lr"] = self._rate()

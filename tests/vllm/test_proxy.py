@@ -17,7 +17,8 @@ from tests import extractive_answer
 from tests.proxy import Fault, Proxy, asks_chat
 
 LONG = 60_000  # tokens, which take minutes: the tiny model never ends by itself
-RUNNING = r"num_requests_running\{.*\}"
+PATIENCE = 60.0  # seconds: far more than it takes, and less than the long answer does
+GENERATED = r"generation_tokens_total\{.*\}"
 FINISHED = r"request_success_total\{.*\}"
 
 Make = Callable[..., ChatVLLM]
@@ -51,39 +52,52 @@ def metric(server: VllmServer, name: str) -> float:
     return sum(map(float, values))
 
 
-async def running(server: VllmServer, wanted: int, *, seconds: float = 60.0) -> None:
-    """Return when that many requests run. They have far more time than it takes, and less than the long answer."""
-    give_up = time.monotonic() + seconds
-    while (now := await asyncio.to_thread(metric, server, RUNNING)) != wanted:
-        assert time.monotonic() < give_up, f"still {now} running"
+async def generating(server: VllmServer) -> None:
+    """Return when tokens are generated."""
+    before, give_up = await asyncio.to_thread(metric, server, GENERATED), time.monotonic() + PATIENCE
+    while await asyncio.to_thread(metric, server, GENERATED) == before:
+        assert time.monotonic() < give_up, "nothing is generated"
         await asyncio.sleep(0.05)
+
+
+async def idle(server: VllmServer) -> None:
+    """Return when no more tokens are generated; not every step tells how many requests run, least of all the last."""
+    now, give_up = await asyncio.to_thread(metric, server, GENERATED), time.monotonic() + PATIENCE
+    while (before := now) != (now := await later(server)):
+        assert time.monotonic() < give_up, f"{now - before} more tokens"
+
+
+async def later(server: VllmServer, *, seconds: float = 2.0) -> float:
+    """How many tokens have been generated then."""
+    await asyncio.sleep(seconds)
+    return await asyncio.to_thread(metric, server, GENERATED)
 
 
 @pytest.mark.parametrize("streaming", [False, True])
 async def test_a_cancelled_answer_is_no_longer_generated(
     proxy: Proxy, make: Make, vllm_server: VllmServer, streaming: bool
 ) -> None:
-    await running(vllm_server, 0)
+    await idle(vllm_server)
     finished = metric(vllm_server, FINISHED)
     asking = asyncio.create_task(make(max_tokens=LONG, streaming=streaming).ainvoke("?"))
-    await running(vllm_server, 1)
+    await generating(vllm_server)
     asking.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asking
     await asyncio.to_thread(proxy.wait_until, lambda: proxy.requests[-1].cancelled)
-    await running(vllm_server, 0)
+    await idle(vllm_server)
     assert metric(vllm_server, FINISHED) == finished
 
 
 async def test_an_answer_that_is_not_waited_for_is_no_longer_generated(
     proxy: Proxy, make: Make, vllm_server: VllmServer
 ) -> None:
-    await running(vllm_server, 0)
+    await idle(vllm_server)
     finished = metric(vllm_server, FINISHED)
     with pytest.raises(openai.APITimeoutError):
         make(model=vllm_server.model, max_tokens=LONG, timeout=1.0).invoke("?")
     proxy.wait_until(lambda: proxy.requests[-1].cancelled)
-    await running(vllm_server, 0)
+    await idle(vllm_server)
     assert metric(vllm_server, FINISHED) == finished
 
 
