@@ -162,6 +162,26 @@ def test_many_small_writes_are_followed_as_few_changes(namespace: Namespace) -> 
     assert len(reader.changes) <= 2
 
 
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("waits", ["flush", "read", "forget", "close"])
+def test_a_change_does_not_wait_for_later_ones_while_somebody_waits_for_it(
+    reader: NotingReader, namespace: Namespace, monkeypatch: pytest.MonkeyPatch, waits: str
+) -> None:
+    monkeypatch.setattr("linmem_langgraph.updates._PAUSE", 3_600.0)
+    with Memory(reader, store=InMemoryStore()) as memory:
+        memory.write(namespace, "first")
+        memory.write(namespace, "second")
+        ask = {
+            "flush": memory.flush,
+            "read": lambda: memory.read(namespace, "?"),
+            "forget": lambda: memory.forget(namespace, "unknown"),
+            "close": memory.close,
+        }
+        ask[waits]()
+        assert reader.written(namespace) == ["first", "second"]
+        assert len(reader.changes) == 1
+
+
 def test_a_reader_is_not_starved_by_writers(reader: NotingReader, namespace: Namespace) -> None:
     stop = Event()
     with Memory(reader, store=InMemoryStore()) as memory, ThreadPoolExecutor(3) as pool:

@@ -33,7 +33,8 @@ NEWEST = 0.7
 """How often a batch has the longest memories of the time; else any shorter ones."""
 
 POSITION_WEIGHT = 5.0
-"""How much more a position counts in the loss than a word: it is one token of a sentence, and the hardest."""
+"""How much more a position in an answer counts in the loss than a word: it is one token of a sentence, and the hardest.
+The positions in the memory are to be foretold, too, each from the one before: so it learns which clip it is in."""
 
 WARM_UP = 200
 LEAST_RATE = 0.03
@@ -142,8 +143,9 @@ class Teaching:
 
     def _learn(self, lessons: list[Lesson]) -> tuple[float, float]:
         tokens, said = batched(lessons, self.device)
-        losses, wanted, right = answered(self.model, tokens, said)
-        weights = 1 + (POSITION_WEIGHT - 1) * torch.isin(wanted, self._positions)
+        positions = torch.isin(tokens, self._positions)
+        losses, right = learnt(self.model, tokens, said | positions, said)
+        weights = torch.where(positions & said, POSITION_WEIGHT, 1.0)[:, 1:][(said | positions)[:, 1:]]
         loss = (weights * losses).sum() / weights.sum()
         self._optimizer.zero_grad()
         loss.backward()
@@ -187,19 +189,19 @@ def batched(lessons: list[Lesson], device: str = "cpu") -> tuple[torch.Tensor, t
     return tokens.to(device), said.to(device)
 
 
-def answered(
-    model: Qwen3NextForCausalLM, tokens: torch.Tensor, said: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor, float]:
-    """The loss of each token that is to be said, the token, and the share of answers of which all are the likeliest."""
+def learnt(
+    model: Qwen3NextForCausalLM, tokens: torch.Tensor, foretold: torch.Tensor, said: torch.Tensor
+) -> tuple[torch.Tensor, float]:
+    """The loss of each token that is to be foretold, and the share of answers of which every token is the likeliest."""
     hidden = model.model(tokens, use_cache=False).last_hidden_state
-    mask = said[:, 1:]
+    mask, answers = foretold[:, 1:], said[:, 1:]
     logits, wanted = model.lm_head(hidden[:, :-1][mask]), tokens[:, 1:][mask]
-    wrong = (logits.argmax(-1) != wanted).float()
+    wrong = torch.zeros_like(mask).masked_scatter(mask, logits.argmax(-1) != wanted)
     # An answer begins where the token before is not one.
-    begins = mask & ~torch.nn.functional.pad(mask, (1, 0))[:, :-1]
-    number = begins.flatten().cumsum(0)[mask.flatten()] - 1
-    mistakes = torch.zeros(int(number[-1]) + 1, device=tokens.device).index_add_(0, number, wrong)
-    return cross_entropy(logits, wanted, reduction="none"), wanted, (mistakes == 0).float().mean().item()
+    begins = answers & ~torch.nn.functional.pad(answers, (1, 0))[:, :-1]
+    number = begins.flatten().cumsum(0)[answers.flatten()] - 1
+    mistakes = torch.zeros(int(number[-1]) + 1, device=tokens.device).index_add_(0, number, wrong[answers].float())
+    return cross_entropy(logits, wanted, reduction="none"), (mistakes == 0).float().mean().item()
 
 
 def main(
