@@ -21,7 +21,7 @@ class Request:
         headers: by their names in lower case.
         received, ended: in seconds of `time.monotonic()`; `ended` is None while the request is being answered.
         status: what the answer began with; None if it did not begin.
-        cancelled: the client hung up before the answer was complete. The connection to the server is closed by then.
+        cancelled: the client hung up before the answer was complete. The connection to the server is being closed then.
     """
 
     method: str

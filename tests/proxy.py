@@ -187,11 +187,18 @@ class Proxy:
             raise _Close
         else:
             try:
-                async with self._client.stream(**_forwarded(request, self.target)) as response:
+                response = await self._client.send(
+                    self._client.build_request(**_forwarded(request, self.target)), stream=True
+                )
+                try:
                     if decides == "drop_answer":
                         raise _Close
                     headers = [item for item in response.headers.multi_items() if item[0].lower() not in HOP_BY_HOP]
                     yield Answer(response.status_code, headers, _pieces(request, response, faults))
+                finally:
+                    # A client that leaves breaks off the sending, and then this task is cancelled as well; httpx, when
+                    # cancelled while it closes, leaves the connection open for good.
+                    await asyncio.shield(response.aclose())
             except httpx.TransportError as exc:
                 raise _Close from exc
 
