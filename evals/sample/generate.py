@@ -91,7 +91,7 @@ def _drafts(cast: Cast, events: Sequence[Event], untils: set[int]) -> list[Draft
         for event in now:
             state.add(event)
         if clip in untils | {last}:
-            drafts += _askable(state, clip)
+            drafts += askable(state, clip)
     final = {draft.question.text: draft.question.answer for draft in drafts if draft.until == last}
     return [
         draft._replace(changes=final.get(draft.question.text, draft.question.answer) != draft.question.answer)
@@ -100,7 +100,8 @@ def _drafts(cast: Cast, events: Sequence[Event], untils: set[int]) -> list[Draft
     ]
 
 
-def _askable(state: State, until: int) -> Iterator[Draft]:
+def askable(state: State, until: int) -> Iterator[Draft]:
+    """All that can be asked now, at the clip `until`."""
     for kind, writers in WRITERS.items():
         for writer in writers:
             for question in writer(state):

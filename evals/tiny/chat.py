@@ -16,17 +16,14 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from pydantic import Field, PrivateAttr
 
 from evals.tiny.language import ASSISTANT, END, USER
-from evals.tiny.runtime import Runtime, State, transcript_of
+from evals.tiny.runtime import Runtime, State, followed_by
 from linmem_langgraph.errors import ConfigError, UnsafeFile
 from linmem_langgraph.records import Usage
 
 MODELS = Path(__file__).parent / "models"
 
-KEPT = 64
-"""States of one memory that are kept; the least recently used goes first."""
-
-MEMORIES = 64
-"""Memories of which states are kept in this process."""
+KEPT = 256
+"""States that a model keeps, of all memories, about a megabyte each; the least recently used goes first."""
 
 
 @cache
@@ -69,7 +66,7 @@ class TinyChatModel(BaseChatModel):
     max_tokens: int = Field(default=128, ge=1)
 
     _runtime: Runtime = PrivateAttr()
-    _kept: OrderedDict[str, OrderedDict[str, State]] = PrivateAttr(default_factory=OrderedDict)
+    _kept: OrderedDict[tuple[str, str], State] = PrivateAttr(default_factory=OrderedDict)
     _lock: Lock = PrivateAttr(default_factory=Lock)
 
     def model_post_init(self, context: Any, /) -> None:
@@ -93,7 +90,7 @@ class TinyChatModel(BaseChatModel):
         """Read the beginning of prompts to come, and keep the state."""
         tokens = self._tokens(messages)
         known = self._longest(tokens, cache_salt)
-        state = self._runtime.read(known, tokens[: known.tokens], tokens[known.tokens :])
+        state = self._runtime.read(known, tokens[known.tokens :])
         self._keep(state, cache_salt)
         if self.states is not None:
             self._runtime.save(state, self.states / f"{cache_salt}.npz")
@@ -102,7 +99,8 @@ class TinyChatModel(BaseChatModel):
     def forget(self, cache_salt: str) -> None:
         """Drop all states of a memory, from the folder too."""
         with self._lock:
-            self._kept.pop(cache_salt, None)
+            for place in [place for place in self._kept if place[0] == cache_salt]:
+                del self._kept[place]
         if self.states is not None:
             (self.states / f"{cache_salt}.npz").unlink(missing_ok=True)
 
@@ -118,7 +116,7 @@ class TinyChatModel(BaseChatModel):
     ) -> ChatResult:
         tokens = [*self._tokens(messages), *self._runtime.tokenizer.encode(ASSISTANT).ids]
         known = self._longest(tokens, cache_salt)
-        state = self._runtime.read(known, tokens[: known.tokens], tokens[known.tokens :])
+        state = self._runtime.read(known, tokens[known.tokens :])
         said = self._runtime.write(state, max_tokens or self.max_tokens)
         usage = UsageMetadata(
             input_tokens=len(tokens),
@@ -140,25 +138,25 @@ class TinyChatModel(BaseChatModel):
 
     def _longest(self, tokens: list[int], cache_salt: str) -> State:
         """The state that has read the most of the prompt, and nothing else."""
-        with self._lock:
-            kept = [*self._kept.get(cache_salt, {}).values()]
-        if not kept and self.states is not None and (file := self.states / f"{cache_salt}.npz").exists():
+        places = [(cache_salt, transcript) for transcript in followed_by("", tokens)][::-1]
+        found = self._found(places)
+        if found is None and self.states is not None and (file := self.states / f"{cache_salt}.npz").exists():
             # A state that is damaged, or another model's, is made again.
             with suppress(UnsafeFile):
-                kept.append(self._runtime.load(file))
-                self._keep(kept[0], cache_salt)
-        kept.sort(key=lambda state: -state.tokens)
-        return next((each for each in kept if each.transcript == transcript_of(tokens[: each.tokens])), None) or (
-            self._runtime.empty()
-        )
+                self._keep(self._runtime.load(file), cache_salt)
+                found = self._found(places)
+        return found or self._runtime.empty()
+
+    def _found(self, places: Sequence[tuple[str, str]]) -> State | None:
+        """The first of these that is kept."""
+        with self._lock:
+            if place := next((place for place in places if place in self._kept), None):
+                self._kept.move_to_end(place)
+                return self._kept[place]
+        return None
 
     def _keep(self, state: State, cache_salt: str) -> None:
         with self._lock:
-            states = self._kept.setdefault(cache_salt, OrderedDict())
-            self._kept.move_to_end(cache_salt)
-            states[state.transcript] = state
-            states.move_to_end(state.transcript)
-            while len(states) > KEPT:
-                states.popitem(last=False)
-            while len(self._kept) > MEMORIES:
+            self._kept[cache_salt, state.transcript] = state
+            while len(self._kept) > KEPT:
                 self._kept.popitem(last=False)

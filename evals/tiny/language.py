@@ -13,9 +13,13 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_token
 
 from evals.sample.questions import NUMBERS
 from evals.sample.world import ACTS, CAPTIONS, COLORS, NOUNS, PEOPLE, PLACES, ROOMS, TOPICS, at
-from linmem_langgraph.readers.base import NOTHING
+from linmem_langgraph.readers._linear.prompt import memory_message, question_lines
+from linmem_langgraph.readers.base import NOTHING, Query
 
 PAD, UNKNOWN, END, USER, ASSISTANT = SPECIAL = ("<pad>", "<unk>", "<end>", "<user>", "<assistant>")
+
+LIMITS = range(1, 11)
+"""How many positions it can be asked to name at most."""
 
 POSITIONS = 128
 """From [0]; a memory with later positions cannot be read."""
@@ -44,7 +48,6 @@ QUESTIONS = """
 Where is was the thing that gave to before it who Who has had have touched last put did Did was the last to Which color
 drink food does like likes person How often take Is in on under Does Do do not
 """
-LIMIT = "Name 1 2 3 4 5 6 7 8 9 10 positions at most, those that matter most."
 
 CHAT_TEMPLATE = (
     "{%- for message in messages -%}"
@@ -72,7 +75,8 @@ def words() -> list[str]:
     """All words and marks, but for phrases, names and positions."""
     told = " ".join(CAPTIONS.values()).translate(str.maketrans("{}", "  "))
     lists = (PLACES, ROOMS, COLORS, NOUNS, NUMBERS, ("yes", "no"), *TOPICS.values(), TOPICS)
-    said = [told, *(", ".join(each) for each in lists), QUESTIONS, LIMIT, NOTHING, "MEMORY: Question: . ? , :"]
+    asked = [question_lines(Query(text="Where?", limit=limit)) for limit in LIMITS]
+    said = [told, *(", ".join(each) for each in lists), QUESTIONS, memory_message(""), *asked, NOTHING, ". ? , :"]
     return list(dict.fromkeys(re.findall(_PIECE, " . ".join(said))))
 
 

@@ -10,9 +10,10 @@ from typing import NamedTuple
 
 from tokenizers import Tokenizer
 
-from evals.sample.questions import UNKNOWN, WRITERS, Question
+from evals.sample.generate import Draft, askable
+from evals.sample.questions import UNKNOWN
 from evals.sample.world import Event, State, draw_cast, simulate
-from evals.tiny.language import ASSISTANT, END, POSITIONS, TAUGHT_PEOPLE, USER
+from evals.tiny.language import ASSISTANT, END, LIMITS, POSITIONS, TAUGHT_PEOPLE, USER
 from linmem_langgraph import transcript
 from linmem_langgraph.readers._linear.prompt import memory_message, question_lines
 from linmem_langgraph.readers.base import NOTHING, Query
@@ -35,28 +36,15 @@ class Lesson(NamedTuple):
     answers: list[bool]
 
 
-class Asked(NamedTuple):
-    """A question with the kind it is of."""
-
-    kind: str
-    form: str
-    question: Question
-
-
 def lesson(
     rng: Random, tokenizer: Tokenizer, *, clips: int, questions: int, people: Sequence[str] = TAUGHT_PEOPLE
 ) -> Lesson:
     """A household of so many clips, and so many questions after the last of them."""
-    events = simulate(rng, cast := draw_cast(rng, people), clips)
-    start = rng.randrange(POSITIONS - clips + 1) if rng.random() < SHIFTED else 0
-    events = [event._replace(clip=event.clip + start) for event in events]
-    state = State(cast)
-    for event in events:
-        state.add(event)
+    events, drafts = household(rng, clips, people, shifted=SHIFTED)
     tokens = tokenizer.encode(USER + memory_message(rendered(events))).ids
     answers = [False] * len(tokens)
-    for asked in choose(rng, askable(state), questions):
-        limit = rng.randint(1, 10) if rng.random() < LIMITED else None
+    for asked in choose(rng, drafts, questions):
+        limit = rng.choice(LIMITS) if rng.random() < LIMITED else None
         lines = question_lines(Query(text=asked.question.text, limit=limit))
         for text, said in ((f"\n{lines}{ASSISTANT}", False), (answer(asked) + END, True)):
             ids = tokenizer.encode(text).ids
@@ -65,24 +53,31 @@ def lesson(
     return Lesson(tokens, answers)
 
 
+def household(
+    rng: Random, clips: int, people: Sequence[str], *, shifted: float = 0.0
+) -> tuple[list[Event], list[Draft]]:
+    """What happens in one, and all that can be asked after its last clip.
+
+    Args:
+        shifted: how often it begins at another position than 0.
+    """
+    events = simulate(rng, cast := draw_cast(rng, people), clips)
+    start = rng.randrange(POSITIONS - clips + 1) if rng.random() < shifted else 0
+    events = [event._replace(clip=event.clip + start) for event in events]
+    state = State(cast)
+    for event in events:
+        state.add(event)
+    return events, [*askable(state, events[-1].clip)]
+
+
 def rendered(events: Sequence[Event]) -> str:
     """The transcript of what happened."""
     return transcript.render(MemoryRecord(text=event.caption, position=event.clip) for event in events)
 
 
-def askable(state: State) -> list[Asked]:
-    """All that can be asked now."""
-    return [
-        Asked(kind, writer.__name__, question)
-        for kind, writers in WRITERS.items()
-        for writer in writers
-        for question in writer(state)
-    ]
-
-
-def choose(rng: Random, drafts: Sequence[Asked], count: int) -> list[Asked]:
+def choose(rng: Random, drafts: Sequence[Draft], count: int) -> list[Draft]:
     """So many of `drafts`, or all: each kind as often as another, each form of it, and yes as often as no."""
-    left, chosen = list(drafts), list[Asked]()
+    left, chosen = list(drafts), list[Draft]()
     while left and len(chosen) < count:
         few = left
         for aspect in (_kind, _answered, _form):
@@ -93,7 +88,7 @@ def choose(rng: Random, drafts: Sequence[Asked], count: int) -> list[Asked]:
     return chosen
 
 
-def answer(asked: Asked) -> str:
+def answer(asked: Draft) -> str:
     """What is to be said: the evidence, with positions, and the answer."""
     if asked.question.answer == UNKNOWN:
         return NOTHING
@@ -102,13 +97,13 @@ def answer(asked: Asked) -> str:
     return " ".join([*told, f"{asked.question.answer}."])
 
 
-def _kind(asked: Asked) -> str:
+def _kind(asked: Draft) -> str:
     return asked.kind
 
 
-def _form(asked: Asked) -> str:
+def _form(asked: Draft) -> str:
     return asked.form
 
 
-def _answered(asked: Asked) -> str:
+def _answered(asked: Draft) -> str:
     return asked.question.answer if asked.kind == "yes_no" else ""

@@ -15,12 +15,14 @@ from langgraph.store.memory import InMemoryStore
 from rich.console import Console
 from rich.table import Table
 
+from evals.sample.generate import Draft
 from evals.sample.questions import UNKNOWN
-from evals.sample.world import PEOPLE, Event, State, draw_cast, simulate
+from evals.sample.world import PEOPLE
 from evals.statistics import clustered
 from evals.tiny.chat import tiny_model
-from evals.tiny.lessons import Asked, askable, choose
+from evals.tiny.lessons import choose, household
 from linmem_langgraph import LinearReader, Memory, MemoryRecord, Reading
+from linmem_langgraph.errors import ConfigError
 from linmem_langgraph.readers.base import NOTHING
 
 CLIPS = (8, 16, 32, 64)
@@ -42,25 +44,16 @@ def measure(memory: Memory, clips: int, questions: int, *, seed: str = "measured
     results = list[Result]()
     while len(results) < questions:
         rng, namespace = Random(f"{seed}:{clips}:{len(results)}"), ("measured", seed, str(clips), str(len(results)))
-        events, asked = household(rng, clips)
+        events, drafts = household(rng, clips, PEOPLE)
         memory.write(namespace, [MemoryRecord(text=event.caption, position=event.clip) for event in events])
         memory.flush()
-        for each in asked[: questions - len(results)]:
+        for each in choose(rng, drafts, min(EACH, questions - len(results))):
             results.append(graded(namespace[-1], each, memory.read(namespace, each.question.text)))
         memory.forget(namespace)
     return results
 
 
-def household(rng: Random, clips: int) -> tuple[list[Event], list[Asked]]:
-    """What happens in one, and questions after its last clip."""
-    events = simulate(rng, cast := draw_cast(rng, PEOPLE), clips)
-    state = State(cast)
-    for event in events:
-        state.add(event)
-    return events, choose(rng, askable(state), EACH)
-
-
-def graded(home: str, asked: Asked, reading: Reading) -> Result:
+def graded(home: str, asked: Draft, reading: Reading) -> Result:
     """What a reading is worth."""
     *_, last = re.split(r"(?<=\.) ", reading.text.strip())
     said = UNKNOWN if reading.text == NOTHING else last.removesuffix(".")
@@ -77,7 +70,11 @@ def main(
     """Measure a model in this process."""
     table = Table("clips", "n", "right", "95%", "evidence", title=f"linmem-tiny {model}")
     kinds: dict[str, list[str]] = defaultdict(list)
-    with Memory(LinearReader(tiny_model(model), max_tokens=128), store=InMemoryStore()) as memory:
+    try:
+        chat = tiny_model(model)
+    except ConfigError as exc:
+        raise typer.BadParameter(str(exc)) from exc
+    with Memory(LinearReader(chat, max_tokens=128), store=InMemoryStore()) as memory:
         for number in clips or CLIPS:
             found = measure(memory, number, questions)
             right = clustered((result.household, float(result.is_right)) for result in found)

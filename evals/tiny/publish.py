@@ -136,7 +136,11 @@ def main(
     folder: Annotated[Path, typer.Argument(help="Where the model is written.")],
 ) -> None:
     """Write a model that has been taught."""
+    if not (taught / CHECKPOINT).exists():
+        raise typer.BadParameter(f"{taught} has no {CHECKPOINT}: teach a model first (python -m evals.tiny.train)")
     whole = torch.load(taught / CHECKPOINT, map_location="cpu")
+    if whole["words"] != tokenizer().to_str():
+        raise typer.BadParameter(f"{taught / CHECKPOINT} was taught other words than there are now: teach it anew")
     model = untaught(whole["plan"]["kind"], seed=0)
     model.load_state_dict(whole["model"])
     publish(model, folder)

@@ -5,7 +5,7 @@ A state can be kept, saved to a file, loaded, and any number of questions can go
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
@@ -31,7 +31,7 @@ class State(NamedTuple):
 
     Args:
         tokens: how many.
-        transcript: their SHA-256, in hexadecimal.
+        transcript: what tells them from others, see `followed_by`.
         logits: of the token that comes next, (vocabulary,).
         parts: what the step takes and gives, in its order.
     """
@@ -71,18 +71,15 @@ class Runtime:
             np.zeros([size if isinstance(size, int) else 0 for size in shape], np.float32)
             for shape in self._shapes.values()
         )
-        return State(0, transcript_of(()), np.zeros(0, np.float32), tuple(parts))
+        return State(0, "", np.zeros(0, np.float32), tuple(parts))
 
-    def read(self, state: State, before: Sequence[int], tokens: Sequence[int]) -> State:
-        """The state after more tokens.
-
-        Args:
-            before: those that `state` has read.
-        """
+    def read(self, state: State, tokens: Sequence[int]) -> State:
+        """The state after more tokens."""
         logits, parts = state.logits, [*state.parts]
         for place, token in enumerate(tokens, state.tokens):
             logits, *parts = self._step(token, place, parts)
-        return State(state.tokens + len(tokens), transcript_of([*before, *tokens]), logits, tuple(parts))
+        *_, transcript = state.transcript, *followed_by(state.transcript, tokens)
+        return State(state.tokens + len(tokens), transcript, logits, tuple(parts))
 
     def write(self, state: State, most: int) -> list[int]:
         """The likeliest token, and the likeliest after it, until the end or `most` of them."""
@@ -139,9 +136,11 @@ class Runtime:
         return found
 
 
-def transcript_of(tokens: Sequence[int]) -> str:
-    """What tells a transcript from another."""
-    return sha256(np.asarray(tokens, "<i4").tobytes()).hexdigest()
+def followed_by(transcript: str, tokens: Sequence[int]) -> Iterator[str]:
+    """What tells a transcript from others, after each further token: the SHA-256 of what it was, and of the token."""
+    for token in tokens:
+        transcript = sha256(f"{transcript}:{token}".encode()).hexdigest()
+        yield transcript
 
 
 def _fits(part: Array, shape: Sequence[int | str]) -> bool:

@@ -22,6 +22,7 @@ from evals.tiny.architectures import Kind, parameters, untaught
 from evals.tiny.delta_rule import quick
 from evals.tiny.language import POSITIONS, tokenizer
 from evals.tiny.lessons import Lesson, lesson
+from linmem_langgraph.errors import ConfigError
 
 CLIPS = (4, 6, 8, 12, 16, 24, 32, 48, 64)
 """How long memories are, one length after the other."""
@@ -80,7 +81,10 @@ class Teaching:
     """One model being taught.
 
     Args:
-        folder: where the checkpoint is, if there is one; it must be of the same plan.
+        folder: where the checkpoint is, if there is one.
+
+    Raises:
+        ConfigError: the checkpoint is of another plan, or of another vocabulary.
     """
 
     def __init__(self, plan: Plan, folder: Path) -> None:
@@ -161,6 +165,7 @@ class Teaching:
         self.folder.mkdir(parents=True, exist_ok=True)
         whole = {
             "plan": asdict(self.plan),
+            "words": self._words.to_str(),
             "progress": asdict(self.progress),
             "model": self.model.state_dict(),
             "optimizer": self._optimizer.state_dict(),
@@ -172,7 +177,9 @@ class Teaching:
     def _load(self) -> None:
         whole: dict[str, Any] = torch.load(self._checkpoint, map_location=self.device)
         if whole["plan"] != asdict(self.plan):
-            raise SystemExit(f"{self._checkpoint} is of another plan, {json.dumps(whole['plan'])}: give another --out")
+            raise ConfigError(f"{self._checkpoint} is of another plan, {json.dumps(whole['plan'])}: give another --out")
+        if whole["words"] != self._words.to_str():
+            raise ConfigError(f"{self._checkpoint} was taught other words than there are now: give another --out")
         self.progress = Progress(**whole["progress"])
         self.model.load_state_dict(whole["model"])
         self._optimizer.load_state_dict(whole["optimizer"])
@@ -205,7 +212,7 @@ def learnt(
 
 
 def main(
-    kind: Annotated[str, typer.Argument(help="hybrid, linear or softmax.")],
+    kind: Annotated[Kind, typer.Argument(help="What it is made of.")],
     out: Annotated[Path, typer.Option(help="The folder of the checkpoint; it goes on from there.")],
     seed: Annotated[int, typer.Option(help="Another seed: other weights to begin with, other lessons.")] = 0,
     tokens: Annotated[int, typer.Option(help="Of all lessons.")] = Plan.tokens,
@@ -214,8 +221,10 @@ def main(
     minutes: Annotated[float, typer.Option(help="Stop after so long; call it again to go on.")] = math.inf,
 ) -> None:
     """Teach a model, from nothing or from where it was."""
-    plan = Plan(kind=kind, seed=seed, tokens=tokens, batch=batch, rate=rate)  # type: ignore[arg-type]
-    teaching = Teaching(plan, out)
+    try:
+        teaching = Teaching(Plan(kind=kind, seed=seed, tokens=tokens, batch=batch, rate=rate), out)
+    except ConfigError as exc:
+        raise typer.BadParameter(str(exc)) from exc
     print(f"{kind}: {parameters(teaching.model):,} parameters, on {teaching.device}", flush=True)
     with quick():
         teaching.run(lambda line: print(line, flush=True), minutes=minutes)

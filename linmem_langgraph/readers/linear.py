@@ -123,8 +123,7 @@ class LinearReader(Reader):
         """Drop what is kept of the records; the server's states of older transcripts are of no prompt any more."""
         with self._lock:
             self._views.pop(log.namespace, None)
-        self._primer.forget(log.namespace)
-        self._model.forget(log.namespace)
+        self._drop_states(log.namespace)
         return self._counts.forget(log.namespace, keys)
 
     def rebuild(self, log: Log) -> None:
@@ -174,7 +173,20 @@ class LinearReader(Reader):
         """Whether the log begins with what `view` holds; what was added since is primed by the update that follows."""
         return log.head().version == view.version or self._view(log).lines[: len(view.lines)] == view.lines
 
+    def _drop_states(self, namespace: Namespace) -> None:
+        self._primer.forget(namespace)
+        self._model.forget(namespace)
+
     async def _read(self, namespace: Namespace, view: View, query: Query) -> Reading:
+        try:
+            return await self._answered(namespace, view, query)
+        finally:
+            current = self._views.get(namespace)
+            if current is not view and (current is None or current.lines[: len(view.lines)] != view.lines):
+                # What it read was forgotten or changed meanwhile, and the read may have primed it since.
+                self._drop_states(namespace)
+
+    async def _answered(self, namespace: Namespace, view: View, query: Query) -> Reading:
         then, answering = self._plan.known, partial(Answering, self._model, self._plan, self._primer)
         try:
             return await answering(namespace, view, query).reading()

@@ -2,10 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
-from evals.vllm_cpu.server import Unavailable, VllmServer
+from evals.vllm_cpu.server import VllmServer
+from linmem_langgraph import Memory
+from tests.proxy import Proxy
+from tests.vllm.reading import in_front_of, remembering
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -17,15 +21,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def vllm_servers(
-    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+    vllm_python: Path, tmp_path_factory: pytest.TempPathFactory, say: Callable[[str], None]
 ) -> Iterator[Callable[..., VllmServer]]:
     """The server with these options, which are those of `VllmServer`; the test is skipped where there can be none."""
-    capture = request.config.pluginmanager.getplugin("capturemanager")
-
-    def say(message: str) -> None:
-        with capture.global_and_fixture_disabled():
-            print(f"\n{message}", flush=True)
-
     servers: dict[str, VllmServer] = {}
     with ExitStack() as running:
 
@@ -33,10 +31,7 @@ def vllm_servers(
             key = repr((model, sorted(options.items())))
             if key not in servers:
                 server = VllmServer(tmp_path_factory.mktemp("vllm"), model, **options)  # type: ignore[arg-type]
-                try:
-                    server.start(say=say)
-                except Unavailable as reason:
-                    pytest.skip(str(reason))
+                server.start(say=say)
                 running.callback(server.stop)
                 servers[key] = server
             return servers[key]
@@ -54,3 +49,17 @@ def vllm_server(vllm_servers: Callable[..., VllmServer]) -> VllmServer:
 def vllm_server_without_reuse(vllm_servers: Callable[..., VllmServer]) -> VllmServer:
     """The same model, every prompt computed from its first token."""
     return vllm_servers(prefix_caching=False)
+
+
+@pytest.fixture
+def proxy(vllm_server: VllmServer) -> Iterator[Proxy]:
+    """In front of the server: it replaces the words of the model, which mean nothing."""
+    with in_front_of(vllm_server) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def memory(proxy: Proxy) -> Iterator[Memory]:
+    """Read by that model."""
+    with remembering(proxy.base_url) as memory:
+        yield memory

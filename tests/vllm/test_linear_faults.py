@@ -33,18 +33,6 @@ def a(wanted: str) -> Callable[[Request], bool]:
 
 
 @pytest.fixture
-def proxy(vllm_server: VllmServer) -> Iterator[Proxy]:
-    with in_front_of(vllm_server) as proxy:
-        yield proxy
-
-
-@pytest.fixture
-def memory(proxy: Proxy) -> Iterator[Memory]:
-    with remembering(proxy.base_url) as memory:
-        yield memory
-
-
-@pytest.fixture
 def hasty(proxy: Proxy) -> Iterator[Memory]:
     """Asks once."""
     with remembering(proxy.base_url, model={"max_retries": 0}) as memory:

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -11,14 +10,12 @@ import pytest
 from langchain_core.messages import HumanMessage, ToolMessage
 
 from evals.rows import Prediction, RowFile, Tokens
-from evals.vllm_cpu.server import VllmServer
 from graphs.extractive import ExtractiveChatModel
 from graphs.m3_agent import create_m3_agent
 from linmem_langgraph import Memory, create_search_memory_tool
 from linmem_langgraph.namespaces import Namespace
 from tests.evals.support import ROOT
 from tests.proxy import Proxy
-from tests.vllm.reading import in_front_of, remembering
 
 MODEL = "tiny-hybrid"
 TOLD = [
@@ -26,18 +23,6 @@ TOLD = [
     "Anna puts the red mug on the shelf.",
     "Bert takes the red mug from the shelf.",
 ]
-
-
-@pytest.fixture
-def proxy(vllm_server: VllmServer) -> Iterator[Proxy]:
-    with in_front_of(vllm_server) as proxy:
-        yield proxy
-
-
-@pytest.fixture
-def memory(proxy: Proxy) -> Iterator[Memory]:
-    with remembering(proxy.base_url) as memory:
-        yield memory
 
 
 def ask(memory: Memory, namespace: Namespace, protocol: Any, until: int | None = None) -> dict[str, Any]:

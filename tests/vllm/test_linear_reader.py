@@ -48,12 +48,6 @@ NONCE = re.compile(r"nonce\d+x")
 numbers = count()
 
 
-@pytest.fixture
-def proxy(vllm_server: VllmServer) -> Iterator[Proxy]:
-    with in_front_of(vllm_server) as proxy:
-        yield proxy
-
-
 class Two(NamedTuple):
     """Memories behind one proxy: `whole` is read at once, `cut` in segments of some 800 tokens."""
 
@@ -311,12 +305,6 @@ def clips(count: int, *, first: int = 0) -> list[str]:
 def tokens_of(memory: Memory, namespace: Namespace, until: int | None = None) -> int:
     """What a prime has that lets the server read the memory."""
     return prompt_tokens(render(memory.records(namespace, until=until)))
-
-
-@pytest.fixture
-def memory(proxy: Proxy) -> Iterator[Memory]:
-    with remembering(proxy.base_url) as memory:
-        yield memory
 
 
 @pytest.mark.parametrize("count", [1, 15, 60])

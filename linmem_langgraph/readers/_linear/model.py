@@ -47,13 +47,14 @@ class ReaderModel:
         model: the chat model.
         timeout: seconds a request may take.
         concurrency: requests under way at a time, for all readers of one server.
+        secret: mixed into the `cache_salt` of each namespace, where states are kept.
     """
 
     primes = False
     counts = False
 
-    def __init__(self, model: BaseChatModel, *, timeout: float, concurrency: int) -> None:
-        self._model, self._timeout, self.concurrency = model, timeout, concurrency
+    def __init__(self, model: BaseChatModel, *, timeout: float, concurrency: int, secret: str = "") -> None:
+        self._model, self._timeout, self.concurrency, self._secret = model, timeout, concurrency, secret
         self.traffic = traffic_of(self.place, concurrency)
         self._threads: ThreadPoolExecutor | None = None
 
@@ -84,7 +85,11 @@ class ReaderModel:
         return Answer(message.text.strip(), _usage(message))
 
     async def prime(self, messages: Sequence[BaseMessage], namespace: Namespace) -> Usage:
-        """Let the server read the messages, so that a longer prompt goes on from there; what that cost."""
+        """Let the model read the very beginning of the reads to come, and keep the state; what that cost.
+
+        Raises:
+            NotImplementedError: it keeps no states; `primes` says so.
+        """
         raise NotImplementedError
 
     async def context_tokens(self) -> int | None:
@@ -96,7 +101,7 @@ class ReaderModel:
         return [len(text.encode()) // 3 + 1 for text in texts]
 
     def forget(self, namespace: Namespace) -> None:
-        """Drop what is kept of the namespace in this process; a server's states are of no prompt any more."""
+        """Drop the states that this process keeps of the namespace; a server's are of no prompt any more."""
 
     async def close(self) -> None:
         """Release connections and threads."""
@@ -121,6 +126,10 @@ class ReaderModel:
         except Exception as exc:
             # A server that answers with something else makes its client raise whatever it stumbles over.
             raise self._error(exc) from exc
+
+    def _salt(self, namespace: Namespace) -> str:
+        """What keeps a namespace's states apart from those of others."""
+        return sha256(json.dumps([self._secret, *namespace]).encode()).hexdigest()[:32]
 
     def _error(self, exc: Exception) -> LinmemError:
         said = f"{type(exc).__name__}: {exc}"[:500]
@@ -150,22 +159,14 @@ class KeepsStates(Protocol):
 
 
 class StatefulReaderModel(ReaderModel):
-    """A model in this process that keeps states.
-
-    Args:
-        secret: mixed into the `cache_salt` of each namespace.
-    """
+    """A model that keeps states in this process."""
 
     primes = True
     counts = True
 
-    def __init__(self, model: BaseChatModel, *, timeout: float, concurrency: int, secret: str = "") -> None:
-        super().__init__(model, timeout=timeout, concurrency=concurrency)
-        self._secret = secret
-
     async def prime(self, messages: Sequence[BaseMessage], namespace: Namespace) -> Usage:
         """Let the model read the very beginning of the reads to come."""
-        salted = partial(self._states.prime, cache_salt=_salt(self._secret, namespace))
+        salted = partial(self._states.prime, cache_salt=self._salt(namespace))
         return await self._reaching(self._in_thread(salted, list(messages)))
 
     async def count(self, texts: Sequence[str]) -> list[int]:
@@ -174,7 +175,7 @@ class StatefulReaderModel(ReaderModel):
 
     def forget(self, namespace: Namespace) -> None:
         """Drop the states of what was read."""
-        self._states.forget(_salt(self._secret, namespace))
+        self._states.forget(self._salt(namespace))
 
     @property
     def _states(self) -> KeepsStates:
@@ -182,29 +183,24 @@ class StatefulReaderModel(ReaderModel):
         return self._model
 
     async def _invoke(self, messages: Sequence[BaseMessage], namespace: Namespace, max_tokens: int) -> AIMessage:
-        salted = partial(self._model.invoke, max_tokens=max_tokens, cache_salt=_salt(self._secret, namespace))
+        salted = partial(self._model.invoke, max_tokens=max_tokens, cache_salt=self._salt(namespace))
         return await self._in_thread(salted, list(messages), READ)
 
 
 class VllmReaderModel(ReaderModel):
-    """A model on a vLLM server, which keeps the state of what it has read, apart for each namespace.
-
-    Args:
-        secret: mixed into the `cache_salt` of each namespace.
-    """
+    """A model on a vLLM server, which keeps the state of what it has read, apart for each namespace."""
 
     primes = True
     counts = True
 
     def __init__(self, model: ChatVLLM, *, timeout: float, concurrency: int, secret: str = "") -> None:
-        super().__init__(model, timeout=timeout, concurrency=concurrency)
+        super().__init__(model, timeout=timeout, concurrency=concurrency, secret=secret)
         # A pool of connections belongs to one event loop, and the model's own may serve another.
         own = model.http_async_client or openai.DefaultAsyncHttpxClient()
         self._client = model.root_async_client.with_options(http_client=own)
         mine = {"root_async_client": self._client, "async_client": self._client.chat.completions}
         self._vllm = model.model_copy(update={"disable_streaming": True, **mine})
         self._limits = openai.Timeout(timeout, connect=min(timeout, 10.0))
-        self._secret = secret
         self._counting = asyncio.Semaphore(COUNTS_AT_A_TIME)
 
     @property
@@ -282,7 +278,7 @@ class VllmReaderModel(ReaderModel):
 
     def _parameters(self, namespace: Namespace, max_tokens: int, body: dict[str, Any]) -> dict[str, Any]:
         own = self._vllm.extra_body or {}
-        salt = _salt(self._secret, namespace)
+        salt = self._salt(namespace)
         # A thought before the answer costs more than the answer; templates that know no thinking ignore this.
         template = {"enable_thinking": False, **own.get("chat_template_kwargs", {})}
         return {
@@ -297,11 +293,6 @@ class VllmReaderModel(ReaderModel):
         if isinstance(exc, openai.APIStatusError) and exc.status_code in (401, 403, 404):
             return super()._fix(exc)
         return f"Start it with: vllm serve {self.name or 'MODEL'} {' '.join(STATE_FLAGS)}"
-
-
-def _salt(secret: str, namespace: Namespace) -> str:
-    """What keeps a namespace's states apart from those of others."""
-    return sha256(json.dumps([secret, *namespace]).encode()).hexdigest()[:32]
 
 
 def _usage(message: AIMessage) -> Usage:

@@ -8,19 +8,14 @@ from typing import Any
 
 import pytest
 
-from evals.vllm_cpu.server import ENVIRONMENT, Unavailable, install
+from evals.vllm_cpu.server import ENVIRONMENT
 
 
 @pytest.fixture(scope="session")
 def torch(request: pytest.FixtureRequest) -> Any:
     """The module; the test is skipped where there is none."""
     if find_spec("torch") is None:
-        capture = request.config.pluginmanager.getplugin("capturemanager")
-        with capture.global_and_fixture_disabled():
-            try:
-                install()
-            except Unavailable as reason:
-                pytest.skip(str(reason))
+        request.getfixturevalue("vllm_python")
         where = {"base": str(ENVIRONMENT), "platbase": str(ENVIRONMENT)}
         sys.path.append(sysconfig.get_path("purelib", vars=where))
     import torch

@@ -1,6 +1,8 @@
 """linmem-tiny in `LinearReader`: primed by reading on, its states kept, forgotten and never another's."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,7 @@ from evals.benchmarks import household
 from evals.config import ReaderConfig
 from evals.readers import configured_reader
 from evals.tiny.chat import TinyChatModel
-from evals.tiny.runtime import Runtime, transcript_of
+from evals.tiny.runtime import Runtime, followed_by
 from linmem_langgraph import ConfigError, LinearReader, Memory, UnsafeFile
 from linmem_langgraph.namespaces import Namespace
 
@@ -77,7 +79,7 @@ def test_a_state_that_is_damaged_or_anothers_is_refused_and_made_again(
     prompt = [HumanMessage("MEMORY:\n[0] Noah enters the kitchen.\n")]
     wanted = TinyChatModel(folder=untaught_folder).invoke(prompt, max_tokens=5).content
     file, runtime = tmp_path / "a.npz", Runtime(untaught_folder)
-    state = runtime.read(runtime.empty(), [], [1, 2, 3])
+    state = runtime.read(runtime.empty(), [1, 2, 3])
     with monkeypatch.context() as patched:
         if damage == "another model":
             patched.setattr(runtime, "fingerprint", "0" * 64)
@@ -112,14 +114,13 @@ def test_a_state_is_a_value(
 ) -> None:
     """Cut anywhere, saved and loaded, it goes on as if never cut; and going on from it leaves it as it is."""
     runtime, file = Runtime(untaught_folder), tmp_path_factory.mktemp("states") / "state.npz"
-    whole = runtime.read(runtime.empty(), [], tokens)
-    runtime.save(runtime.read(runtime.empty(), [], tokens[:at]), file)
+    whole = runtime.read(runtime.empty(), tokens)
+    runtime.save(runtime.read(runtime.empty(), tokens[:at]), file)
     cut = runtime.load(file)
     for _ in range(2):
-        found = runtime.read(cut, tokens[:at], tokens[at:])
-        assert (
-            (found.tokens, found.transcript) == (whole.tokens, whole.transcript) == (len(tokens), transcript_of(tokens))
-        )
+        found = runtime.read(cut, tokens[at:])
+        assert (found.tokens, found.transcript) == (whole.tokens, whole.transcript)
+        assert [found.transcript] == ["", *followed_by("", tokens)][-1:]
         assert all(np.array_equal(one, other) for one, other in zip(found.parts, whole.parts, strict=True))
     assert [path.name for path in file.parent.iterdir()] == ["state.npz"]
 
@@ -128,21 +129,21 @@ def test_a_save_that_fails_leaves_the_state_that_was(
     untaught_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runtime, file = Runtime(untaught_folder), tmp_path / "state.npz"
-    runtime.save(runtime.read(runtime.empty(), [], [1]), file)
+    runtime.save(runtime.read(runtime.empty(), [1]), file)
 
     def fail(_: int) -> None:
         raise OSError("no space left on device")
 
     monkeypatch.setattr("os.fsync", fail)
     with pytest.raises(OSError, match="no space"):
-        runtime.save(runtime.read(runtime.empty(), [], [1, 2]), file)
+        runtime.save(runtime.read(runtime.empty(), [1, 2]), file)
     assert [path.name for path in tmp_path.iterdir()] == ["state.npz"]
     assert runtime.load(file).tokens == 1
 
 
 def test_only_the_state_of_attention_grows(untaught_folder: Path) -> None:
     runtime = Runtime(untaught_folder)
-    few, many = (runtime.read(runtime.empty(), [], [7] * count) for count in (10, 110))
+    few, many = (runtime.read(runtime.empty(), [7] * count) for count in (10, 110))
     fixed = [one.shape == other.shape for one, other in zip(few.parts, many.parts, strict=True)]
     assert fixed == [True] * 6 + [False] * 2
     assert many.bytes - few.bytes == 100 * 2 * 64 * 4  # a key and a value of 64 numbers of 4 bytes a token
@@ -159,6 +160,37 @@ def test_what_is_forgotten_leaves_no_state(untaught_folder: Path, tmp_path: Path
         memory.write(namespace, HOME[:20])
         memory.flush()
         assert memory.read(namespace, QUESTION).usage.prompt_tokens < 400
+
+
+@pytest.mark.parametrize("at", ["prime", "read"])
+def test_a_read_that_was_under_way_leaves_no_state_of_what_was_forgotten(
+    untaught_folder: Path, tmp_path: Path, namespace: Namespace, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    begun, go = Event(), Event()
+    name = {"prime": "prime", "read": "_generate"}[at]
+    whole: Any = getattr(TinyChatModel, name)
+
+    def waiting(*args: Any, **kwargs: Any) -> Any:
+        begun.set()
+        assert go.wait(30)
+        return whole(*args, **kwargs)
+
+    with remember(untaught_folder, tmp_path) as memory, ThreadPoolExecutor(1) as other:
+        memory.write(namespace, HOME)
+        memory.flush()
+        memory.read(namespace, QUESTION)
+        with monkeypatch.context() as patched:
+            patched.setattr(TinyChatModel, name, waiting)
+            reading = other.submit(memory.read, namespace, QUESTION, until=HOME[-1].position - 1)
+            assert begun.wait(30)
+            memory.forget(namespace)
+            go.set()
+            assert reading.result(timeout=60).text
+        assert isinstance(memory.reader, LinearReader)
+        model = memory.reader._model._model
+        assert isinstance(model, TinyChatModel)
+        assert not model._kept
+        assert [*tmp_path.iterdir()] == []
 
 
 def test_namespaces_do_not_find_each_others_states(untaught_folder: Path, namespace: Namespace) -> None:

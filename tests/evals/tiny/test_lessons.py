@@ -7,12 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evals.benchmarks import household
+from evals.benchmarks import household as bundled
+from evals.sample.generate import Draft
 from evals.sample.questions import UNKNOWN as NOT_IN_MEMORY
-from evals.sample.world import PEOPLE
+from evals.sample.questions import Question
+from evals.sample.world import PEOPLE, Event
 from evals.tiny.language import ASSISTANT, END, POSITIONS, USER, tokenizer
 from evals.tiny.language import UNKNOWN as UNKNOWN_WORD
-from evals.tiny.lessons import Asked, Lesson, answer, askable, choose, lesson
+from evals.tiny.lessons import Lesson, answer, choose, household, lesson
 from linmem_langgraph.readers.base import NOTHING
 
 WORDS = tokenizer()
@@ -62,7 +64,7 @@ def test_the_same_seed_gives_the_same_lesson() -> None:
 
 
 def test_nothing_that_is_said_of_a_person_is_in_the_benchmark() -> None:
-    benchmark = household.load(None)
+    benchmark = bundled.load(None)
     there = {record.text for memory in benchmark.memories.values() for record in memory}
     there |= {sample.question for sample in benchmark.samples}
     personal = {each for each in there if any(re.search(rf"\b{name}\b", each) for name in PEOPLE)}
@@ -83,15 +85,8 @@ def test_positions_from_the_first_to_the_last_are_taught() -> None:
     assert len(found) > 0.8 * POSITIONS
 
 
-def drafts(seed: int) -> list[Asked]:
-    from evals.sample.world import State, draw_cast, simulate
-
-    rng = Random(seed)
-    cast = draw_cast(rng, PEOPLE)
-    state = State(cast)
-    for event in simulate(rng, cast, 40):
-        state.add(event)
-    return askable(state)
+def drafts(seed: int) -> list[Draft]:
+    return household(Random(seed), 40, PEOPLE)[1]
 
 
 def test_every_kind_is_asked_as_often_as_another_and_no_question_twice() -> None:
@@ -114,9 +109,6 @@ def test_every_kind_is_asked_as_often_as_another_and_no_question_twice() -> None
     ],
 )
 def test_evidence_is_told_in_the_order_in_which_it_is_found(form: str, said: str) -> None:
-    from evals.sample.questions import Question
-    from evals.sample.world import Event
-
     events = tuple(Event(clip, "does", "Anna", "", "drink tea") for clip in (1, 3))
-    assert answer(Asked("kind", form, Question("?", "two", events))) == said
-    assert answer(Asked("kind", form, Question("?", NOT_IN_MEMORY))) == NOTHING
+    assert answer(Draft("kind", form, 3, Question("?", "two", events))) == said
+    assert answer(Draft("kind", form, 3, Question("?", NOT_IN_MEMORY))) == NOTHING

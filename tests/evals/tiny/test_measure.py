@@ -5,18 +5,18 @@ from pathlib import Path
 import pytest
 from langgraph.store.memory import InMemoryStore
 
+from evals.sample.generate import Draft
 from evals.sample.questions import UNKNOWN, Question
 from evals.sample.world import Event
 from evals.tiny.chat import tiny_model
-from evals.tiny.lessons import Asked
 from evals.tiny.measure import graded, measure
 from linmem_langgraph import LinearReader, Memory, MemoryRecord, Reading
 from linmem_langgraph.readers.base import NOTHING
 from linmem_langgraph.records import ScoredRecord
 
 EVENT = Event(3, "enters", "Noah", "", "kitchen")
-WHERE = Asked("where", "where_person", Question("Where is Noah?", "kitchen", (EVENT,)))
-UNTOLD = Asked("unanswerable", "unknown_thing", Question("Where is the red mug?", UNKNOWN))
+WHERE = Draft("where", "where_person", 3, Question("Where is Noah?", "kitchen", (EVENT,)))
+UNTOLD = Draft("unanswerable", "unknown_thing", 3, Question("Where is the red mug?", UNKNOWN))
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ UNTOLD = Asked("unanswerable", "unknown_thing", Question("Where is the red mug?"
     ],
 )
 def test_the_last_sentence_is_the_answer(
-    asked: Asked, text: str, positions: list[int], right: bool, founded: bool
+    asked: Draft, text: str, positions: list[int], right: bool, founded: bool
 ) -> None:
     records = tuple(ScoredRecord(record=MemoryRecord(text="x", position=position)) for position in positions)
     result = graded("home", asked, Reading(text=text, records=records, reader="linear"))

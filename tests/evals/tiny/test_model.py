@@ -10,6 +10,7 @@ import pytest
 from evals.tiny.language import END, PAD, tokenizer
 from evals.tiny.lessons import lesson
 from evals.tiny.runtime import Runtime
+from linmem_langgraph.errors import ConfigError
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -104,13 +105,13 @@ def test_the_step_of_onnxruntime_is_transformers(torch: Any, untaught_folder: Pa
             said = model.generate(
                 torch.tensor([tokens]), max_new_tokens=12, do_sample=False, pad_token_id=words.token_to_id(PAD)
             )
-        state = runtime.read(runtime.empty(), [], tokens)
+        state = runtime.read(runtime.empty(), tokens)
         assert np.abs(state.logits - wanted[-1].numpy()).max() < 1e-3
         ends = [*said[0, len(tokens) :].tolist(), words.token_to_id(END)]
         assert runtime.write(state, 12) == ends[: ends.index(words.token_to_id(END))]
 
 
-def test_stopped_and_gone_on_it_learns_the_same(torch: Any, tmp_path: Path) -> None:
+def test_stopped_and_gone_on_it_learns_the_same(torch: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from evals.tiny.train import Plan, Teaching
 
     plan = Plan("hybrid", tokens=3_000, batch=400)
@@ -122,8 +123,11 @@ def test_stopped_and_gone_on_it_learns_the_same(torch: Any, tmp_path: Path) -> N
     assert parts.progress.step == whole.progress.step > 4
     for name, values in whole.model.state_dict().items():
         assert torch.equal(values, parts.model.state_dict()[name]), name
-    with pytest.raises(SystemExit, match="is of another plan"):
+    with pytest.raises(ConfigError, match="is of another plan"):
         Teaching(Plan("hybrid", seed=1), tmp_path / "parts")
+    monkeypatch.setattr("evals.tiny.language.PHRASES", ())
+    with pytest.raises(ConfigError, match="was taught other words"):
+        Teaching(plan, tmp_path / "parts")
 
 
 class _slow:
