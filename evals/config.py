@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from filelock import FileLock, Timeout
@@ -17,6 +17,9 @@ from graphs.prompts import PROMPTS, Prompts, load_prompts
 from linmem_langgraph.errors import ConfigError
 
 Control = Literal["blind", "oracle"]
+
+Arm = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")]
+"""What a further reader's rows are called: it is a folder's name, too."""
 
 
 class Part(BaseModel):
@@ -79,8 +82,10 @@ class RunConfig(Part):
 
     Args:
         name: what the run is called in its report.
+        compared: further readers over the same memories, each a row of the report; by what its rows are called.
         controls: further rows without memory ("blind") and with the gold positions given ("oracle").
-        ranking: how many results of a direct read with the question are kept for Hit@k and the like; 0 = none.
+        ranking: how many results of a direct read of `reader` with the question are kept for Hit@k and the like; 0 =
+            none.
         concurrency: how many memories are worked on at once.
         prompts: a YAML file with the fields of `graphs.prompts.Prompts`; None = the protocol's own.
         limit: only the first so many questions of each memory; for a quick look.
@@ -94,11 +99,19 @@ class RunConfig(Part):
     max_rounds: int = Field(default=5, ge=1, le=50)
     prompts: Path | None = None
     judge: JudgeConfig = JudgeConfig()
+    compared: dict[Arm, ReaderConfig] = {}
     controls: tuple[Control, ...] = ()
     ranking: int = Field(default=20, ge=0, le=1000)
     concurrency: int = Field(default=2, ge=1, le=64)
     seed: int = 0
     limit: int | None = Field(default=None, ge=1)
+
+    @field_validator("compared")
+    @classmethod
+    def _own_names(cls, compared: dict[str, ReaderConfig]) -> dict[str, ReaderConfig]:
+        if taken := compared.keys() & {"main", *get_args(Control)}:
+            raise ValueError(f"{', '.join(sorted(taken))} is what other rows are called: choose another name")
+        return compared
 
     def wording(self) -> Prompts:
         """The prompts of this run."""
@@ -138,6 +151,8 @@ def config_hash(config: RunConfig, arm: str, fingerprint: str) -> str:
     """What a prediction depends on, in 16 hexadecimal digits: judge, controls, name and concurrency are left out."""
     of_main = {"reader", "ranking"} if arm == "main" else set()
     settings = config.model_dump(mode="json", include={"controller", "protocol", "max_rounds"} | of_main)
+    if arm in config.compared:
+        settings["reader"] = config.compared[arm].model_dump(mode="json")
     settings |= {"arm": arm, "benchmark": fingerprint, "prompts": config.wording().model_dump()}
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 

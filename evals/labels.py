@@ -8,11 +8,12 @@ CONTROLS = {"blind": "blind: no memory", "oracle": "oracle: gold positions given
 
 
 def arm_label(config: RunConfig, arm: str) -> str:
-    """What a row is called in tables: the configured reader, with its embedding if it names one, or the control."""
+    """What a row is called in tables: the reader, with the embedding or the model if it names one, or the control."""
     if arm in CONTROLS:
         return CONTROLS[arm]
-    embeddings = config.reader.options.get("embeddings")
-    return f"{config.reader.name} ({embeddings})" if embeddings else config.reader.name
+    reader = config.compared.get(arm, config.reader)
+    what = str(reader.options.get("embeddings") or reader.options.get("model", ""))
+    return reader.name if not what or what.endswith(":") else f"{reader.name} ({what})"
 
 
 def controller_label(config: RunConfig) -> str:

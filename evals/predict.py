@@ -36,12 +36,12 @@ logger = logging.getLogger(__name__)
 UNAVAILABLE = "memory is unavailable"
 
 
-ARMS = ("main", "blind", "oracle")
+CONTROLS = ("blind", "oracle")
 
 
 def arms(config: RunConfig) -> tuple[str, ...]:
-    """The rows of the report: "main" is the configured reader, the others are controls."""
-    return ("main", *dict.fromkeys(config.controls))
+    """The rows of the report: "main" is the configured reader, then come those it is compared with, and controls."""
+    return ("main", *config.compared, *dict.fromkeys(config.controls))
 
 
 def questions(config: RunConfig, benchmark: Benchmark) -> list[Sample]:
@@ -66,7 +66,7 @@ def predict(config: RunConfig, out: Path, progress: Progress = lambda done, tota
         stack.enter_context(only_writer(out))
         file = RowFile(out / "predictions.jsonl")
         file.mend()
-        hashes = {arm: config_hash(config, arm, benchmark.fingerprint) for arm in ARMS}
+        hashes = {arm: config_hash(config, arm, benchmark.fingerprint) for arm in ("main", *config.compared, *CONTROLS)}
         rows = {row.key: row for row in file.read(Prediction)}
         if strange := [row for row in rows.values() if row.config not in hashes.values()]:
             raise ConfigError(
@@ -74,8 +74,12 @@ def predict(config: RunConfig, out: Path, progress: Progress = lambda done, tota
                 f"{strange[0].arm!r}: choose another --out, or delete the folder"
             )
         save_config(config, out)
-        memory = stack.enter_context(Memory.open(out / "memory", configured_reader(config.reader, out / "memory")))
-        asker = _Asker(config, benchmark, memory, hashes)
+        folder = out / "memory"
+        memories = {"main": stack.enter_context(Memory.open(folder, configured_reader(config.reader, folder)))}
+        for arm, reader in config.compared.items():
+            one = Memory(configured_reader(reader, folder / arm), store=memories["main"].store)
+            memories[arm] = stack.enter_context(one)
+        asker = _Asker(config, benchmark, memories, hashes)
         jobs = asker.jobs(rows.keys())
         total = len(rows) + sum(len(samples) for _, _, samples in jobs)
 
@@ -105,8 +109,11 @@ Job = tuple[str, str, list[Sample]]
 class _Asker:
     """Asks questions in one arm or another."""
 
-    def __init__(self, config: RunConfig, benchmark: Benchmark, memory: Memory, hashes: dict[str, str]) -> None:
-        self._config, self._benchmark, self._memory, self._hashes = config, benchmark, memory, hashes
+    def __init__(
+        self, config: RunConfig, benchmark: Benchmark, memories: dict[str, Memory], hashes: dict[str, str]
+    ) -> None:
+        self._config, self._benchmark, self._memories, self._hashes = config, benchmark, memories, hashes
+        self._memory = memories["main"]
         self._model: BaseChatModel = chat_model(config.controller.model, **config.controller.options)
         self._prompts = config.wording()
 
@@ -156,8 +163,8 @@ class _Asker:
 
     def _run(self, arm: str, sample: Sample, state: dict[str, Any]) -> dict[str, Any]:
         """The columns of the row; `state` follows the loop, so that the rounds before a failure are kept."""
-        memory, namespace = self._memory, self._namespace(sample.memory)
-        if arm != "main":
+        memory, namespace = self._memories.get(arm, self._memory), self._namespace(sample.memory)
+        if arm in CONTROLS:
             reader = BlindReader() if arm == "blind" else OracleReader(sample.evidence)
             memory = Memory(reader, store=self._memory.store)
         tool = create_search_memory_tool(memory, namespace=namespace, until=sample.until)

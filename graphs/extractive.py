@@ -17,12 +17,15 @@ from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
+from graphs.protocol import TEXT
 from linmem_langgraph.embeddings import content_words
+from linmem_langgraph.readers.base import NOTHING
 
 UNKNOWN = "Not in memory."
 
 _QUESTION = re.compile(r"<question>(.*?)</question>", re.DOTALL)
 _KNOWLEDGE = re.compile(r"\ASearched knowledge: (\{.*\})", re.MULTILINE)
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 _PREFIX = re.compile(r"\A\[\d+[^\]]*\] ")
 _YES_NO = re.compile(r"\A\s*(is|are|was|were|did|does|do|has|have|had|can|could|will|would)\b", re.IGNORECASE)
 
@@ -30,8 +33,10 @@ _YES_NO = re.compile(r"\A\s*(is|are|was|were|did|does|do|has|have|had|can|could|
 class ExtractiveChatModel(BaseChatModel):
     """Speaks both protocols of the M3-Agent loop; deterministic, knows no meaning.
 
-    Bound to tools it calls the first one that takes a `query`; else it expects the m3 protocol. A yes/no question is
-    answered yes if one line has all of its words. With nothing that shares half of the question's words it abstains.
+    Bound to tools it calls the first one that takes a `query`; else it expects the m3 protocol. What a reader's model
+    has written from memory is an answer already: its last sentence is said. Of records it says the line that matches
+    best. A yes/no question is answered yes if one line has all of its words. With nothing that shares half of the
+    question's words it abstains.
     """
 
     @property
@@ -57,7 +62,8 @@ class ExtractiveChatModel(BaseChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         messages = _since_question(messages)
-        question, line = _question(messages), best_line(_question(messages), _shown(messages))
+        question = _question(messages)
+        line = _written(messages) or best_line(question, _shown(messages))
         if tools:
             searched = any(isinstance(message, ToolMessage) for message in messages)
             search = next((name for name in map(_takes_query, tools) if name), None)
@@ -67,6 +73,11 @@ class ExtractiveChatModel(BaseChatModel):
             turn = f"Action: [Answer]\nContent: {line}" if searched else f"Action: [Search]\nContent: {question}"
             reply = AIMessage(turn)
         return ChatResult(generations=[ChatGeneration(message=reply)])
+
+
+def conclusion(text: str) -> str:
+    """The last sentence of what a model has written."""
+    return _SENTENCE_END.split(text.strip())[-1]
 
 
 def best_line(question: str, lines: Sequence[str]) -> str:
@@ -110,12 +121,29 @@ def _question(messages: Sequence[BaseMessage]) -> str:
     return next((message.text for message in messages if isinstance(message, HumanMessage)), "")
 
 
+def _written(messages: Sequence[BaseMessage]) -> str:
+    """What the latest reading that a model wrote concludes; "" if none did."""
+    texts = [text for message in messages for text in _by_a_model(message)]
+    return "" if not texts else UNKNOWN if texts[-1] == NOTHING else conclusion(texts[-1])
+
+
+def _by_a_model(message: BaseMessage) -> list[str]:
+    if isinstance(message, ToolMessage):
+        return [message.text] if isinstance(message.artifact, dict) and message.artifact.get("model") else []
+    return _knowledge(message).get(TEXT, [])
+
+
+def _knowledge(message: BaseMessage) -> dict[str, list[str]]:
+    """What a search of the m3 protocol has returned."""
+    found = _KNOWLEDGE.search(message.text) if isinstance(message, HumanMessage) else None
+    return json.loads(found[1]) if found else {}
+
+
 def _shown(messages: Sequence[BaseMessage]) -> list[str]:
     """What searches have returned, a line a record, without the positions."""
     lines: list[str] = []
     for message in messages:
         if isinstance(message, ToolMessage) and message.status != "error":
             lines += message.text.splitlines()
-        elif isinstance(message, HumanMessage) and (knowledge := _KNOWLEDGE.search(message.text)):
-            lines += [text for texts in json.loads(knowledge[1]).values() for text in texts]
+        lines += [text for texts in _knowledge(message).values() for text in texts]
     return [_PREFIX.sub("", line).strip() for line in lines if line.strip()]

@@ -16,6 +16,9 @@ from pydantic import BaseModel, ConfigDict
 
 EMPTY_HINT = "(The search result is empty. Please try searching from another perspective.)"
 
+TEXT = "memory"
+"""What knowledge that is no records is called, in place of clips."""
+
 # Markers are words of their own ("reaction:" is none), with or without markdown; bounded and possessive repetition
 # keeps reading linear in the length, whatever a model repeats.
 _ACTION = re.compile(
@@ -67,5 +70,5 @@ def render_knowledge(records: Iterable[Mapping[str, Any]]) -> str:
 
 
 def render_text(text: str) -> str:
-    """The text of a tool that names no records, as knowledge."""
-    return f"Searched knowledge: {json.dumps({'memory': [text]}, ensure_ascii=False)}"
+    """A text as knowledge: of a tool that names no records, or of a model that has read them."""
+    return f"Searched knowledge: {json.dumps({TEXT: [text]}, ensure_ascii=False)}"

@@ -5,7 +5,6 @@ the benchmark nor the lessons. An answer is right if its last sentence is; its e
 tell.
 """
 
-import re
 from collections import defaultdict
 from random import Random
 from typing import Annotated, NamedTuple
@@ -21,6 +20,7 @@ from evals.sample.world import PEOPLE
 from evals.statistics import clustered
 from evals.tiny.chat import tiny_model
 from evals.tiny.lessons import choose, household
+from graphs.extractive import conclusion
 from linmem_langgraph import LinearReader, Memory, MemoryRecord, Reading
 from linmem_langgraph.errors import ConfigError
 from linmem_langgraph.readers.base import NOTHING
@@ -55,8 +55,7 @@ def measure(memory: Memory, clips: int, questions: int, *, seed: str = "measured
 
 def graded(home: str, asked: Draft, reading: Reading) -> Result:
     """What a reading is worth."""
-    *_, last = re.split(r"(?<=\.) ", reading.text.strip())
-    said = UNKNOWN if reading.text == NOTHING else last.removesuffix(".")
+    said = UNKNOWN if reading.text == NOTHING else conclusion(reading.text).removesuffix(".")
     named = {hit.record.position for hit in reading.records}
     told = {event.clip for event in asked.question.evidence}
     return Result(home, asked.kind, said == asked.question.answer, named == told)

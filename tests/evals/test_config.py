@@ -211,6 +211,7 @@ def test_the_hash_of_a_control_does_not_depend_on_the_ranking(arm: str) -> None:
         {"benchmark": {"data": "/elsewhere"}},
         {"judge": {"kind": "model", "model": {"model": "offline:extractive"}}},
         {"controls": ["blind", "oracle"]},
+        {"compared": {"other": {"name": "linear"}}},
         {"concurrency": 7},
         {"limit": 3},
         {"seed": 3},  # the seed stands beside the hash in a row's key
@@ -221,9 +222,26 @@ def test_the_hash_does_not_change_with_what_predictions_do_not_depend_on(change:
     assert config_hash(changed(**change), arm, "data") == config_hash(BASE, arm, "data")
 
 
+def test_the_hash_of_what_is_compared_depends_on_that_reader_only() -> None:
+    both = {"one": {"options": {"limit": 1}}, "two": {"options": {"limit": 2}}}
+    config, other = changed(compared=both), changed(compared={**both, "two": {"options": {"limit": 3}}})
+
+    assert config_hash(changed(compared=both, reader={"name": "linear"}), "one", "data") == config_hash(
+        config, "one", "data"
+    )
+    assert config_hash(other, "one", "data") == config_hash(config, "one", "data")
+    assert config_hash(other, "two", "data") != config_hash(config, "two", "data")
+
+
+@pytest.mark.parametrize("name", ["main", "blind", "oracle", "", "A", "../up"])
+def test_what_is_compared_has_a_name_of_its_own(name: str) -> None:
+    with pytest.raises(ValidationError, match="compared"):
+        changed(compared={name: {}})
+
+
 def test_every_key_is_known_to_the_tests_of_the_hash() -> None:
     depends = {"controller", "protocol", "max_rounds", "reader", "ranking", "prompts"}
-    ignored = {"name", "benchmark", "judge", "controls", "concurrency", "limit", "seed"}
+    ignored = {"name", "benchmark", "judge", "compared", "controls", "concurrency", "limit", "seed"}
 
     assert set(RunConfig.model_fields) == depends | ignored
 

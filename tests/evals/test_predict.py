@@ -218,6 +218,20 @@ def test_both_protocols_answer(tmp_path: Path, protocol: str) -> None:
     assert (row.rounds, row.searches, row.error) == (2, 1, "")
 
 
+def test_readers_are_compared_over_the_same_memories(tmp_path: Path) -> None:
+    data = write_household(tmp_path / "data", SECRETS, [secret(3, None, (3,)), secret(4, 5, (4,))])
+    options = {"embeddings": "lexical", "by": "record", "limit": 1}
+    config = run_config(data, compared={"single": {"name": "chroma", "options": options}})
+
+    rows = predict(config, tmp_path / "out")
+
+    assert Counter(row.arm for row in rows) == dict.fromkeys(["main", "single", "blind", "oracle"], 2)
+    assert {len(row.shown) for row in rows if row.arm == "single"} == {1}
+    assert {len(row.shown) for row in rows if row.arm == "main"} == {3}
+    assert all("w" in row.answer for row in rows if row.arm in ("main", "single"))
+    assert not any(row.ranking for row in rows if row.arm != "main")
+
+
 def test_a_limit_takes_the_first_of_each_memory(data: Path, tmp_path: Path, households: Benchmark) -> None:
     rows = predict(run_config(data, controls=[], limit=2), tmp_path)
 

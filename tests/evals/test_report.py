@@ -189,6 +189,12 @@ def test_the_reader_is_named_with_its_embeddings(options: dict[str, Any], label:
     assert arm_label(run_config(None, reader={"name": "chroma", "options": options}), "main") == label
 
 
+@pytest.mark.parametrize(("model", "label"), [("vllm:", "linear"), ("tiny:hybrid", "linear (tiny:hybrid)")])
+def test_a_reader_that_is_compared_is_named_with_its_model(model: str, label: str) -> None:
+    compared = {"linear": {"name": "linear", "options": {"model": model}}}
+    assert arm_label(run_config(None, compared=compared), "linear") == label
+
+
 @pytest.fixture
 def run(tmp_path: Path) -> tuple[RunConfig, Path]:
     """A run that was predicted and judged."""

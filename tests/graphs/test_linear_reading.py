@@ -8,6 +8,7 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langgraph.store.memory import InMemoryStore
 
+from graphs.extractive import UNKNOWN, ExtractiveChatModel
 from graphs.m3_agent import Protocol, create_m3_agent
 from graphs.prompts import M3
 from graphs.protocol import EMPTY_HINT, render_text
@@ -124,3 +125,23 @@ async def test_an_artifact_tells_what_the_reading_cost(memory: Memory) -> None:
     assert artifact["usage"]["cached_tokens"] <= artifact["usage"]["prompt_tokens"]
     assert artifact["usage"]["completion_tokens"] > 0
     assert [hit["record"]["position"] for hit in artifact["records"]] == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("written", "answer"),
+    [
+        ("Jack puts the mug in the sink [4]. in the sink.", "in the sink."),
+        ("On the table [0],\nthen in the sink [4].", "On the table [0],\nthen in the sink [4]."),
+        ("yes.", "yes."),
+        (NOTHING, UNKNOWN),
+    ],
+)
+@both
+async def test_the_extractive_controller_says_what_a_written_reading_concludes(
+    server: ModelServer, memory: Memory, protocol: Protocol, written: str, answer: str
+) -> None:
+    server.says = written
+    search = create_search_memory_tool(memory, namespace=NAMESPACE)
+    graph = create_m3_agent([search], ExtractiveChatModel(), protocol=protocol).compile()
+    asked: Any = {"messages": [HumanMessage(QUESTION)]}
+    assert (await graph.ainvoke(asked))["answer"] == answer

@@ -181,7 +181,7 @@ def test_a_read_that_was_under_way_leaves_no_state_of_what_was_forgotten(
         memory.read(namespace, QUESTION)
         with monkeypatch.context() as patched:
             patched.setattr(TinyChatModel, name, waiting)
-            reading = other.submit(memory.read, namespace, QUESTION, until=HOME[-1].position - 1)
+            reading = other.submit(memory.read, namespace, QUESTION, until=19)
             assert begun.wait(30)
             memory.forget(namespace)
             go.set()
