@@ -8,6 +8,7 @@ values) and the outputs o are (Gated Delta Networks, arXiv 2412.06464, equation 
 Within a chunk this is a triangular system of equations; from chunk to chunk only the state is handed on.
 """
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -17,7 +18,7 @@ import torch
 from torch.nn.functional import normalize, pad, silu
 from transformers.models.qwen3_next import modeling_qwen3_next
 
-CHUNK = 64
+CHUNK = 32
 
 
 def chunked(
@@ -44,7 +45,8 @@ def chunked(
     query, key = (normalize(x.float(), dim=-1, eps=1e-6).repeat_interleave(each, 2) for x in (query, key))
     query, key, value, g, beta = (_by_chunks(x.float()) for x in (query * key.shape[-1] ** -0.5, key, value, g, beta))
     decay = g.squeeze(-1).cumsum(-1)
-    between = (decay.unsqueeze(-1) - decay.unsqueeze(-2)).tril().exp().tril()
+    later = torch.ones(CHUNK, CHUNK, dtype=torch.bool, device=key.device).triu(1)
+    between = (decay.unsqueeze(-1) - decay.unsqueeze(-2)).masked_fill(later, -math.inf).exp()
     grown, last = decay.exp().unsqueeze(-1), decay[..., -1:]
     strong = key * beta
     system = ((strong @ key.mT) * between).tril(-1)
@@ -68,9 +70,10 @@ def convolved(
     x: torch.Tensor, weight: torch.Tensor, bias: None = None, activation: str = "silu", **_: Any
 ) -> torch.Tensor:
     """Each channel of `x` (batch, channels, length) with its own weights (channels, width), looking back only."""
-    width = weight.shape[1]
-    back = pad(x, (width - 1, 0))
-    return silu(sum(back[..., at : at + x.shape[-1]] * weight[:, at, None] for at in range(width)))
+    # Channels last, as they lie in memory.
+    back = pad(x.transpose(1, 2), (0, 0, weight.shape[1] - 1, 0))
+    mixed = sum(back[:, at : at + x.shape[-1]] * each for at, each in enumerate(weight.to(x.dtype).T.contiguous()))
+    return silu(mixed).transpose(1, 2)
 
 
 @contextmanager

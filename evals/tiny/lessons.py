@@ -4,7 +4,7 @@ The text of a lesson is what `LinearReader` sends and what it should be answered
 a sentence a record with its position, and then the answer itself: "Noah enters the kitchen [3]. kitchen."
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from random import Random
 from typing import NamedTuple
 
@@ -30,10 +30,16 @@ LIMITED = 0.1
 
 
 class Lesson(NamedTuple):
-    """A memory and questions, in tokens; `answers` tells which of them are to be said."""
+    """A memory and questions, in tokens.
+
+    Args:
+        answers: which of the tokens are to be said.
+        clips: the clip that each token of the memory is about; -1 where there is none.
+    """
 
     tokens: list[int]
     answers: list[bool]
+    clips: list[int]
 
 
 def lesson(
@@ -42,7 +48,7 @@ def lesson(
     """A household of so many clips, and so many questions after the last of them."""
     events, drafts = household(rng, clips, people, shifted=SHIFTED)
     tokens = tokenizer.encode(USER + memory_message(rendered(events))).ids
-    answers = [False] * len(tokens)
+    answers, about = [False] * len(tokens), [*_clips(tokenizer, tokens)]
     for asked in choose(rng, drafts, questions):
         limit = rng.choice(LIMITS) if rng.random() < LIMITED else None
         lines = question_lines(Query(text=asked.question.text, limit=limit))
@@ -50,7 +56,8 @@ def lesson(
             ids = tokenizer.encode(text).ids
             tokens += ids
             answers += [said] * len(ids)
-    return Lesson(tokens, answers)
+            about += [-1] * len(ids)
+    return Lesson(tokens, answers, about)
 
 
 def household(
@@ -95,6 +102,13 @@ def answer(asked: Draft) -> str:
     evidence = asked.question.evidence[:: -1 if asked.form in LATEST_FIRST else 1]
     told = [f"{event.caption.removesuffix('.')} [{event.clip}]." for event in evidence]
     return " ".join([*told, f"{asked.question.answer}."])
+
+
+def _clips(tokenizer: Tokenizer, memory: Sequence[int]) -> Iterator[int]:
+    clip = -1
+    for token in map(tokenizer.id_to_token, memory):
+        clip = int(token[1:-1]) if token and token.startswith("[") else clip
+        yield clip
 
 
 def _kind(asked: Draft) -> str:

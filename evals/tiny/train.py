@@ -7,18 +7,22 @@ goes on to longer ones as soon as most of their questions are answered right.
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from random import Random
 from typing import Annotated, Any
 
 import torch
 import typer
-from torch.nn.functional import cross_entropy
+from torch import multiprocessing
+from torch.nn.functional import cross_entropy, rms_norm
+from torch.nn.utils.rnn import pad_sequence
 from transformers import Qwen3NextForCausalLM
 
-from evals.tiny.architectures import Kind, parameters, untaught
+from evals.tiny.architectures import HIDDEN, Kind, parameters, untaught
 from evals.tiny.delta_rule import quick
 from evals.tiny.language import POSITIONS, tokenizer
 from evals.tiny.lessons import Lesson, lesson
@@ -27,19 +31,26 @@ from linmem_langgraph.errors import ConfigError
 CLIPS = (4, 6, 8, 12, 16, 24, 32, 48, 64)
 """How long memories are, one length after the other."""
 
-MASTERED = 0.8
+MASTERED = 0.6
 """Share of answers that are right to the word before longer memories come."""
 
 NEWEST = 0.7
 """How often a batch has the longest memories of the time; else any shorter ones."""
 
-POSITION_WEIGHT = 5.0
-"""How much more a position in an answer counts in the loss than a word: it is one token of a sentence, and the hardest.
-The positions in the memory are to be foretold, too, each from the one before: so it learns which clip it is in."""
+POSITION_WEIGHT, MEMORY_WEIGHT = 5.0, 0.3
+"""How much a position in an answer, and a word of the memory, count in the loss; a word of an answer counts 1. A
+position is one token of a sentence, and the hardest. Much of a memory can be foretold from what was told before."""
 
-WARM_UP = 200
-LEAST_RATE = 0.03
-"""Of the learning rate, at the end."""
+CLIP_WEIGHT = 0.3
+"""How much it counts that the first layer's output at each token of the memory tells the clip. A position stands at the
+beginning of a line and is needed after its end: that it must be carried along is learnt late otherwise."""
+
+WARM_UP, DECAY, LEAST_RATE = 200, 0.25, 0.03
+"""The learning rate grows in so many steps; it falls in this last share of the tokens, evenly, to this part of itself.
+So how long it is taught can be decided late: `--tokens` may change from call to call."""
+
+PROCESSES = 2
+"""On a CPU, each with its share of a batch: operations as small as these gain nothing by threads."""
 
 KEPT = 200
 """Steps between two checkpoints."""
@@ -61,7 +72,7 @@ class Plan:
     kind: Kind
     seed: int = 0
     tokens: int = 60_000_000
-    batch: int = 4_000
+    batch: int = 2_500
     questions: int = 48
     rate: float = 3e-3
 
@@ -77,38 +88,64 @@ class Progress:
     mastered: float = 0.0
 
 
+class Team:
+    """Processes that teach the same model, each with its share of the lessons.
+
+    Args:
+        rank: which of them this one is.
+        rows: memory that they share, a row for each; None = there is one.
+        meet: waits until all are there.
+    """
+
+    def __init__(self, rank: int = 0, rows: torch.Tensor | None = None, meet: Callable[[], object] = int) -> None:
+        self.rank, self.size, self._rows, self._meet = rank, 1 if rows is None else len(rows), rows, meet
+
+    def mean(self, values: torch.Tensor) -> torch.Tensor:
+        """Of the values that each has; the same for all, to the bit."""
+        if self._rows is None:
+            return values
+        self._rows[self.rank, : len(values)] = values
+        self._meet()
+        mean = self._rows[:, : len(values)].mean(0)
+        self._meet()
+        return mean
+
+
 class Teaching:
     """One model being taught.
 
     Args:
         folder: where the checkpoint is, if there is one.
+        team: who teaches it as well, all with the same plan and folder.
 
     Raises:
         ConfigError: the checkpoint is of another plan, or of another vocabulary.
     """
 
-    def __init__(self, plan: Plan, folder: Path) -> None:
-        self.plan, self.folder, self.progress = plan, folder, Progress()
+    def __init__(self, plan: Plan, folder: Path, team: Team | None = None) -> None:
+        self.plan, self.folder, self.progress, self._team = plan, folder, Progress(), team or Team()
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.model = untaught(plan.kind, seed=plan.seed).to(self.device)
+        torch.manual_seed(plan.seed)
+        self._clips = torch.nn.Linear(HIDDEN, POSITIONS).to(self.device)  # not part of the model
         decayed = [values for values in self.model.parameters() if values.ndim == 2]
-        others = [values for values in self.model.parameters() if values.ndim != 2]
+        others = [values for values in self.model.parameters() if values.ndim != 2] + [*self._clips.parameters()]
         groups = [{"params": decayed, "weight_decay": 0.05}, {"params": others, "weight_decay": 0.0}]
-        self._optimizer = torch.optim.AdamW(groups, lr=plan.rate, betas=(0.9, 0.98))
+        self._taught = [*decayed, *others]
+        self._optimizer = torch.optim.AdamW(groups, lr=plan.rate, betas=(0.9, 0.98), fused=True)
         self._words = tokenizer()
         positions = [self._words.token_to_id(f"[{number}]") for number in range(POSITIONS)]
         self._positions = torch.tensor(positions, device=self.device)
         if self._checkpoint.exists():
             self._load()
 
-    def run(self, say: Callable[[str], None], *, minutes: float = math.inf, steps: float = math.inf) -> None:
+    def run(self, say: Callable[[str], object], *, minutes: float = math.inf, steps: float = math.inf) -> None:
         """Teach until the plan is done, or for so long, or so many steps."""
         self.model.train()
-        end, last = time.monotonic() + 60 * minutes, self.progress.step + steps
-        while self.progress.tokens < self.plan.tokens and time.monotonic() < end and self.progress.step < last:
-            started = time.monotonic()
+        end, last = self.progress.seconds + 60 * minutes, self.progress.step + steps
+        self._begin = time.monotonic() - self.progress.seconds
+        while self.progress.tokens < self.plan.tokens and self.progress.seconds < end and self.progress.step < last:
             loss, right = self._step()
-            self.progress.seconds += time.monotonic() - started
             if self.progress.step % 50 == 0:
                 p = self.progress
                 say(
@@ -127,7 +164,7 @@ class Teaching:
         # A clip has about 13 tokens; a question and its answer have 20. A short memory soon has no questions left but
         # those that it cannot answer.
         questions = min(plan.questions, 2 * clips)
-        size = max(1, plan.batch // (13 * clips + 20 * questions))
+        size = max(PROCESSES, plan.batch // (13 * clips + 20 * questions))
         lessons = [lesson(rng, self._words, clips=clips, questions=questions) for _ in range(size)]
         for group in self._optimizer.param_groups:
             group["lr"] = self._rate()
@@ -141,33 +178,58 @@ class Teaching:
         return loss, right
 
     def _rate(self) -> float:
-        done = self.progress.tokens / self.plan.tokens
-        cosine = LEAST_RATE + (1 - LEAST_RATE) * 0.5 * (1 + math.cos(math.pi * min(done, 1)))
-        return self.plan.rate * min(1.0, (self.progress.step + 1) / WARM_UP) * cosine
+        left = 1 - self.progress.tokens / self.plan.tokens
+        return self.plan.rate * min((self.progress.step + 1) / WARM_UP, 1.0, max(left / DECAY, LEAST_RATE))
 
     def _learn(self, lessons: list[Lesson]) -> tuple[float, float]:
-        tokens, said = batched(lessons, self.device)
-        positions = torch.isin(tokens, self._positions)
-        losses, right = learnt(self.model, tokens, said | positions, said)
-        weights = torch.where(positions & said, POSITION_WEIGHT, 1.0)[:, 1:][(said | positions)[:, 1:]]
-        loss = (weights * losses).sum() / weights.sum()
-        self._optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        mine = self._gradients(lessons[self._team.rank :: self._team.size])
+        clock = torch.tensor([time.monotonic() - self._begin], device=self.device)
+        *gradients, loss, right, seconds = self._shared((*mine, clock))
+        for values, gradient in zip(self._taught, gradients, strict=True):
+            values.grad = gradient
+        torch.nn.utils.clip_grad_norm_(self._taught, 1.0)
         self._optimizer.step()
-        return loss.item(), right
+        self.progress.seconds = seconds.item()
+        return loss.item(), right.item()
+
+    @property
+    def shares(self) -> int:
+        """How many numbers the processes of a team tell each other in a step."""
+        sizes: list[int] = [values.numel() for values in self._taught]
+        return sum(sizes) + 3
+
+    def _shared(self, parts: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
+        """The means over all processes."""
+        means = self._team.mean(torch.cat([part.flatten() for part in parts]))
+        each = means.split([part.numel() for part in parts])
+        return [mean.view_as(part) for mean, part in zip(each, parts, strict=True)]
+
+    def _gradients(self, lessons: list[Lesson]) -> tuple[torch.Tensor, ...]:
+        """The gradients, the loss, and the share of right answers."""
+        tokens, said, clips = batched(lessons, self.device)
+        told = clips >= 0
+        weights = torch.where(said, torch.where(torch.isin(tokens, self._positions), POSITION_WEIGHT, 1), MEMORY_WEIGHT)
+        with torch.autocast(self.device, torch.bfloat16):
+            losses, right, first = learnt(self.model, tokens, said | told, said)
+            of_clips = cross_entropy(self._clips(rms_norm(first[told], (HIDDEN,))), clips[told])
+        weights = weights[:, 1:][(said | told)[:, 1:]]
+        loss = (weights * losses).sum() / weights.sum() + CLIP_WEIGHT * of_clips
+        return *torch.autograd.grad(loss, self._taught), loss.detach(), right
 
     @property
     def _checkpoint(self) -> Path:
         return self.folder / CHECKPOINT
 
     def _save(self) -> None:
+        if self._team.rank:
+            return
         self.folder.mkdir(parents=True, exist_ok=True)
         whole = {
             "plan": asdict(self.plan),
             "words": self._words.to_str(),
             "progress": asdict(self.progress),
             "model": self.model.state_dict(),
+            "clips": self._clips.state_dict(),
             "optimizer": self._optimizer.state_dict(),
         }
         partial = self._checkpoint.with_suffix(".new")
@@ -176,31 +238,35 @@ class Teaching:
 
     def _load(self) -> None:
         whole: dict[str, Any] = torch.load(self._checkpoint, map_location=self.device)
-        if whole["plan"] != asdict(self.plan):
+        if whole["plan"] | {"tokens": self.plan.tokens} != asdict(self.plan):
             raise ConfigError(f"{self._checkpoint} is of another plan, {json.dumps(whole['plan'])}: give another --out")
         if whole["words"] != self._words.to_str():
             raise ConfigError(f"{self._checkpoint} was taught other words than there are now: give another --out")
         self.progress = Progress(**whole["progress"])
         self.model.load_state_dict(whole["model"])
+        self._clips.load_state_dict(whole["clips"])
         self._optimizer.load_state_dict(whole["optimizer"])
 
 
-def batched(lessons: list[Lesson], device: str = "cpu") -> tuple[torch.Tensor, torch.Tensor]:
-    """Tokens, and which of them are to be said: two tensors (lessons, length), filled up at the end."""
-    length = max(len(each.tokens) for each in lessons)
-    tokens = torch.zeros(len(lessons), length, dtype=torch.long)
-    said = torch.zeros(len(lessons), length, dtype=torch.bool)
-    for row, each in enumerate(lessons):
-        tokens[row, : len(each.tokens)] = torch.tensor(each.tokens)
-        said[row, : len(each.tokens)] = torch.tensor(each.answers)
-    return tokens.to(device), said.to(device)
+def batched(lessons: list[Lesson], device: str = "cpu") -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Tokens, which of them are to be said, and their clips: tensors (lessons, length), filled up at the end."""
+    columns = ([each.tokens, each.answers, each.clips] for each in lessons)
+    tokens, said, clips = (
+        pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=filling).to(device)
+        for rows, filling in zip(zip(*columns, strict=True), (0, False, -1), strict=True)
+    )
+    return tokens, said, clips
 
 
 def learnt(
     model: Qwen3NextForCausalLM, tokens: torch.Tensor, foretold: torch.Tensor, said: torch.Tensor
-) -> tuple[torch.Tensor, float]:
-    """The loss of each token that is to be foretold, and the share of answers of which every token is the likeliest."""
-    hidden = model.model(tokens, use_cache=False).last_hidden_state
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The loss of each token that is to be foretold; the share of answers of which every token is the likeliest; and
+    the first layer's output.
+    """
+    outputs = model.model(tokens, use_cache=False, output_hidden_states=True)
+    _, first, *_ = outputs.hidden_states
+    hidden = outputs.last_hidden_state
     mask, answers = foretold[:, 1:], said[:, 1:]
     logits, wanted = model.lm_head(hidden[:, :-1][mask]), tokens[:, 1:][mask]
     wrong = torch.zeros_like(mask).masked_scatter(mask, logits.argmax(-1) != wanted)
@@ -208,7 +274,7 @@ def learnt(
     begins = answers & ~torch.nn.functional.pad(answers, (1, 0))[:, :-1]
     number = begins.flatten().cumsum(0)[answers.flatten()] - 1
     mistakes = torch.zeros(int(number[-1]) + 1, device=tokens.device).index_add_(0, number, wrong[answers].float())
-    return cross_entropy(logits, wanted, reduction="none"), (mistakes == 0).float().mean().item()
+    return cross_entropy(logits, wanted, reduction="none"), (mistakes == 0).float().mean(), first
 
 
 def main(
@@ -221,13 +287,29 @@ def main(
     minutes: Annotated[float, typer.Option(help="Stop after so long; call it again to go on.")] = math.inf,
 ) -> None:
     """Teach a model, from nothing or from where it was."""
+    plan = Plan(kind=kind, seed=seed, tokens=tokens, batch=batch, rate=rate)
     try:
-        teaching = Teaching(Plan(kind=kind, seed=seed, tokens=tokens, batch=batch, rate=rate), out)
+        teaching = Teaching(plan, out)
     except ConfigError as exc:
         raise typer.BadParameter(str(exc)) from exc
     print(f"{kind}: {parameters(teaching.model):,} parameters, on {teaching.device}", flush=True)
+    size = 1 if teaching.device == "cuda" else PROCESSES
+    # Who waits for one that has ended, by whatever, ends as well.
+    barrier = multiprocessing.get_context("spawn").Barrier(size, timeout=600)
+    job = plan, out, minutes, torch.zeros(size, teaching.shares).share_memory_(), barrier
+    others = [multiprocessing.get_context("spawn").Process(target=_teach, args=(rank, *job)) for rank in range(1, size)]
+    for process in others:
+        process.start()
+    _teach(0, *job)
+    for process in others:
+        process.join()
+
+
+def _teach(rank: int, plan: Plan, out: Path, minutes: float, rows: torch.Tensor, barrier: Barrier) -> None:
+    torch.set_num_threads(1)
+    teaching = Teaching(plan, out, Team(rank, rows, barrier.wait))
     with quick():
-        teaching.run(lambda line: print(line, flush=True), minutes=minutes)
+        teaching.run(partial(print, flush=True) if rank == 0 else str, minutes=minutes)
 
 
 if __name__ == "__main__":

@@ -86,9 +86,11 @@ def free_port() -> int:
 class VllmServer:
     """`vllm` over a tiny model in a folder; can be stopped and started again, on the same port.
 
-    `prefix_caching=False` computes every prompt from its first token. `max_batched_tokens` is what a step takes: three
-    of the hybrid's blocks of 640 and some slack, else a long prompt holds up the others. `cache_gib` is room for the
-    states of all prompts; `arguments` are further ones of the server.
+    `weights` is the folder of a model with gated-delta layers that is served as it is, under that folder's name;
+    without it, a random one of the kind `model` is made. `prefix_caching=False` computes every prompt from its first
+    token. `max_batched_tokens` is what a step takes: three of the hybrid's blocks of 640 and some slack, else a long
+    prompt holds up the others. `cache_gib` is room for the states of all prompts; `arguments` are further ones of the
+    server.
     """
 
     def __init__(
@@ -96,6 +98,7 @@ class VllmServer:
         folder: Path,
         model: Literal["hybrid", "softmax"] = "hybrid",
         *,
+        weights: Path | None = None,
         prefix_caching: bool = True,
         max_model_len: int = 65_536,
         max_batched_tokens: int = 2_432,
@@ -103,28 +106,30 @@ class VllmServer:
         arguments: tuple[str, ...] = (),
     ) -> None:
         self.folder = folder
-        self.model = f"tiny-{model}"
+        self.model = weights.name if weights else f"tiny-{model}"
+        self._weights = weights or folder / self.model
         self.port = free_port()
         self.base_url = f"http://127.0.0.1:{self.port}/v1"
-        self._kind = model
+        self._made = None if weights else model
         self._cache_gib = cache_gib
         self._process: subprocess.Popen[bytes] | None = None
         self._arguments = [
             *("--host", "127.0.0.1", "--port", str(self.port)),
-            *("--model", str(folder / self.model), "--served-model-name", self.model),
+            *("--model", str(self._weights), "--served-model-name", self.model),
             *("--dtype", "bfloat16", "--enforce-eager"),
             # Without it a hybrid's blocks have 640 tokens for the worker and 128 for the scheduler (vLLM 0.32 on CPU),
             # which then keeps some states under the wrong prefix: another answer, by as much as a wrong memory makes.
             *("--block-size", "128"),
             *("--max-model-len", str(max_model_len), "--max-num-batched-tokens", str(max_batched_tokens)),
-            *reuse(hybrid=model == "hybrid", prefix_caching=prefix_caching),
+            *reuse(hybrid=weights is not None or model == "hybrid", prefix_caching=prefix_caching),
             *arguments,
         ]
 
     def start(self, *, timeout: float = 300.0, say: Callable[[str], None] = print) -> None:
         """Return when it answers."""
         python = install(say)
-        tiny_model.make(self._kind, self.folder / self.model)
+        if self._made:
+            tiny_model.make(self._made, self._weights)
         say(f"Starting vLLM with {self.model} on port {self.port} ...")
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(

@@ -1,6 +1,8 @@
 """What linmem-tiny is taught, and that none of it is in the benchmark."""
 
 import re
+from itertools import groupby
+from operator import itemgetter
 from random import Random
 
 import pytest
@@ -56,6 +58,18 @@ def test_only_answers_are_learnt_with_their_end(seed: int) -> None:
     )
     assert [each.strip() for each in told.split(END)[:-1]] == [said for _, said in turns(made)[1]]
     assert UNKNOWN_WORD not in text(made)
+
+
+@given(st.integers(0, 10**6))
+@settings(max_examples=25, deadline=None)
+def test_each_token_of_the_memory_has_the_clip_of_its_line(seed: int) -> None:
+    made = lesson(Random(seed), WORDS, clips=12, questions=6)
+    pairs = groupby(zip(made.clips, made.tokens, strict=True), itemgetter(0))
+    spans = [(clip, [token for _, token in each]) for clip, each in pairs]
+    (first, begin), *clips, (last, _) = spans
+    assert (first, last, WORDS.decode(begin, skip_special_tokens=False)) == (-1, -1, f"{USER} MEMORY:")
+    lines = [f"[{clip}] {line}" for clip, tokens in clips for line in WORDS.decode(tokens).split(f"[{clip}] ")[1:]]
+    assert [line.strip() for line in lines] == turns(made)[0]
 
 
 def test_the_same_seed_gives_the_same_lesson() -> None:

@@ -1,7 +1,10 @@
 """linmem-tiny computes what transformers computes: as it is taught, as it is published, as it runs without torch."""
 
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from random import Random
+from threading import Barrier
 from typing import Any
 
 import numpy as np
@@ -123,11 +126,29 @@ def test_stopped_and_gone_on_it_learns_the_same(torch: Any, tmp_path: Path, monk
     assert parts.progress.step == whole.progress.step > 4
     for name, values in whole.model.state_dict().items():
         assert torch.equal(values, parts.model.state_dict()[name]), name
+    assert Teaching(replace(plan, tokens=9_000), tmp_path / "parts").progress == parts.progress
     with pytest.raises(ConfigError, match="is of another plan"):
         Teaching(Plan("hybrid", seed=1), tmp_path / "parts")
     monkeypatch.setattr("evals.tiny.language.PHRASES", ())
     with pytest.raises(ConfigError, match="was taught other words"):
         Teaching(plan, tmp_path / "parts")
+
+
+def test_a_team_teaches_one_model(torch: Any, tmp_path: Path) -> None:
+    from evals.tiny.train import Plan, Teaching, Team
+
+    plan = Plan("hybrid", tokens=3_000, batch=800)
+    rows, barrier = torch.zeros(2, Teaching(plan, tmp_path / "none").shares), Barrier(2, timeout=60)
+    team = [Teaching(plan, tmp_path / str(rank), Team(rank, rows, barrier.wait)) for rank in range(2)]
+    with ThreadPoolExecutor(2) as threads:
+        for taught in [threads.submit(each.run, lambda line: None, steps=2) for each in team]:
+            taught.result(timeout=120)
+    one, other = (each.model.state_dict() for each in team)
+    for name, values in one.items():
+        assert torch.equal(values, other[name]), name
+    assert team[0].progress == team[1].progress
+    assert not torch.equal(*rows)  # each had lessons of its own
+    assert [path.parent.name for path in tmp_path.glob("*/checkpoint.pt")] == ["0"]
 
 
 class _slow:
