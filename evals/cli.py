@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -86,6 +86,25 @@ def run(
 def demo() -> None:
     """The bundled benchmark with embedded defaults, into runs/demo: no key, no server, no download."""
     run("demo")
+
+
+@app.command()
+def ablations(
+    suite: Annotated[Literal["tiny"], typer.Option(help="What is measured: linmem-tiny on households.")] = "tiny",
+    out: Annotated[Path, typer.Option("--out", "-o", help="The folder of figures and report.")] = Path(
+        "runs/ablations"
+    ),
+    questions: Annotated[int, typer.Option(min=1, help="Of each cell, at least.")] = 500,
+    models: Annotated[
+        list[str] | None, typer.Option("--model", help="hybrid, linear, or a folder; repeatable.")
+    ] = None,
+) -> None:
+    """The paper's questions, on a benchmark that runs anywhere; goes on where it stopped."""
+    from evals.ablations.command import models_of
+    from evals.ablations.command import run as run_ablations
+
+    found = run_ablations(models_of(models or []), questions, out, console.print)
+    console.print(f"{len(found)} tables: {out / 'report.md'}")
 
 
 def _predict(run: RunConfig, out: Path) -> None:

@@ -28,6 +28,16 @@ VARIABLES = {
     **{colour: f"--arm-{number}" for number, colour in enumerate(ARMS, start=1)},
 }
 
+# What `evals/report_assets/report.css` gives these names on a light page; a file has to bring its own.
+COLOURS = {
+    "--ink": "#1d2023",
+    "--muted": "#666b72",
+    "--line": "#e2e2df",
+    "--arm-1": "#2b67c9",
+    "--arm-3": "#c2740c",
+}
+PAGE = "#ffffff"
+
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "linmem",
@@ -62,6 +72,14 @@ def draw_svg(height: int, draw: "Callable[[Axes], None]") -> str:
         metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         figure.savefig(file, format="svg", transparent=True, metadata=metadata)
     return file.getvalue()
+
+
+def standalone(svg: str) -> str:
+    """A figure in its own colours, on a light ground."""
+    for colour, variable in VARIABLES.items():
+        svg = svg.replace(colour, COLOURS.get(variable, COLOURS["--ink"]))
+    head = svg.index(">", svg.index("<svg")) + 1
+    return f'{svg[:head]}\n <rect width="100%" height="100%" fill="{PAGE}"/>{svg[head:]}'
 
 
 def inline(svg: str, prefix: str, label: str) -> str:

@@ -82,6 +82,11 @@ class TinyChatModel(BaseChatModel):
             ls_provider="embedded", ls_model_name=f"linmem-tiny-{self.folder.name}", ls_model_type="chat"
         )
 
+    @property
+    def fingerprint(self) -> str:
+        """What tells this model from others."""
+        return self._runtime.fingerprint
+
     def get_num_tokens(self, text: str) -> int:
         """How many tokens a text is."""
         return len(self._runtime.tokenizer.encode(text).ids)

@@ -31,16 +31,38 @@ EACH = 12
 
 
 class Result(NamedTuple):
-    """One question: whether the answer was right, and its evidence."""
+    """One question.
+
+    Args:
+        is_right: whether the last sentence of what was read answers it.
+        named: the positions of the reading's records, in their order, each once.
+        evidence: those that tell the answer.
+        candidates: how many positions the memory has.
+        seconds: what the read took.
+    """
 
     household: str
     kind: str
     is_right: bool
-    is_founded: bool
+    named: tuple[int, ...]
+    evidence: tuple[int, ...]
+    candidates: int
+    seconds: float
+
+    @property
+    def is_founded(self) -> bool:
+        """Whether just the clips that tell are named."""
+        return set(self.named) == set(self.evidence)
 
 
-def measure(memory: Memory, clips: int, questions: int, *, seed: str = "measured") -> list[Result]:
-    """So many questions, to as many households as that takes."""
+def measure(
+    memory: Memory, clips: int, questions: int, *, limit: int | None = None, seed: str = "measured"
+) -> list[Result]:
+    """So many questions, to as many households as that takes; the same ones whatever reads them.
+
+    Args:
+        limit: of the positions of a reading.
+    """
     results = list[Result]()
     while len(results) < questions:
         rng, namespace = Random(f"{seed}:{clips}:{len(results)}"), ("measured", seed, str(clips), str(len(results)))
@@ -48,17 +70,24 @@ def measure(memory: Memory, clips: int, questions: int, *, seed: str = "measured
         memory.write(namespace, [MemoryRecord(text=event.caption, position=event.clip) for event in events])
         memory.flush()
         for each in choose(rng, drafts, min(EACH, questions - len(results))):
-            results.append(graded(namespace[-1], each, memory.read(namespace, each.question.text)))
+            reading = memory.read(namespace, each.question.text, limit=limit)
+            results.append(graded(namespace[-1], each, reading, candidates=len({event.clip for event in events})))
         memory.forget(namespace)
     return results
 
 
-def graded(home: str, asked: Draft, reading: Reading) -> Result:
+def graded(home: str, asked: Draft, reading: Reading, *, candidates: int) -> Result:
     """What a reading is worth."""
     said = UNKNOWN if reading.text == NOTHING else conclusion(reading.text).removesuffix(".")
-    named = {hit.record.position for hit in reading.records}
-    told = {event.clip for event in asked.question.evidence}
-    return Result(home, asked.kind, said == asked.question.answer, named == told)
+    return Result(
+        household=home,
+        kind=asked.kind,
+        is_right=said == asked.question.answer,
+        named=tuple(dict.fromkeys(hit.record.position or 0 for hit in reading.records)),
+        evidence=tuple(sorted({event.clip for event in asked.question.evidence})),
+        candidates=candidates,
+        seconds=reading.seconds,
+    )
 
 
 def main(

@@ -1,4 +1,4 @@
-"""The demo, run once: it takes longer than all else here."""
+"""What takes longer than all else here: the demo, run once, and a linmem-tiny, made once."""
 
 import os
 import subprocess
@@ -9,6 +9,9 @@ from typing import NamedTuple
 import pytest
 
 from tests.evals.support import ROOT
+from tests.evals.untaught import torch, untaught_folder
+
+__all__ = ["demo", "torch", "untaught_folder"]
 
 
 class Demo(NamedTuple):

@@ -5,20 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from evals.bench.state_reuse.results import Outcome, Series
-from evals.svg import ARMS, INK, LINE, MUTED, VARIABLES, draw_svg
+from evals.svg import ARMS, INK, LINE, MUTED, draw_svg, standalone
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# What `evals/report_assets/report.css` gives these names on a light page; a file has to bring its own.
-COLOURS = {
-    "--ink": "#1d2023",
-    "--muted": "#666b72",
-    "--line": "#e2e2df",
-    "--arm-1": "#2b67c9",
-    "--arm-3": "#c2740c",
-}
-PAGE = "#ffffff"
 HEIGHT = 300
 
 
@@ -39,14 +30,6 @@ def draw(outcome: Outcome, folder: Path) -> Path | None:
     svg = draw_svg(HEIGHT, lambda axes: draws[outcome.name](axes, outcome.series))
     file.write_text(standalone(svg), encoding="utf-8")
     return file
-
-
-def standalone(svg: str) -> str:
-    """A figure in its own colours, on a light ground."""
-    for colour, variable in VARIABLES.items():
-        svg = svg.replace(colour, COLOURS.get(variable, COLOURS["--ink"]))
-    head = svg.index(">", svg.index("<svg")) + 1
-    return f'{svg[:head]}\n <rect width="100%" height="100%" fill="{PAGE}"/>{svg[head:]}'
 
 
 def _latency(axes: "Axes", series: Series) -> None:

@@ -35,7 +35,7 @@ def test_the_last_sentence_is_the_answer(
     asked: Draft, text: str, positions: list[int], right: bool, founded: bool
 ) -> None:
     records = tuple(ScoredRecord(record=MemoryRecord(text="x", position=position)) for position in positions)
-    result = graded("home", asked, Reading(text=text, records=records, reader="linear"))
+    result = graded("home", asked, Reading(text=text, records=records, reader="linear"), candidates=9)
     assert (result.is_right, result.is_founded) == (right, founded)
 
 
@@ -46,4 +46,5 @@ def test_so_many_questions_are_asked_as_are_wanted(untaught_folder: Path) -> Non
         assert len(found) == 30
         assert len({result.household for result in found}) == 3
         assert memory.namespaces() == {}
-        assert found == measure(memory, 4, 30)
+        again = measure(memory, 4, 30)
+        assert [each._replace(seconds=0) for each in again] == [each._replace(seconds=0) for each in found]

@@ -1,4 +1,6 @@
-"""What makes linmem-tiny needs torch and transformers: those of vLLM's environment, if they are not installed here."""
+"""A linmem-tiny that has learnt nothing. What makes it needs torch and transformers: those of vLLM's environment, if
+they are not installed here.
+"""
 
 import sys
 import sysconfig

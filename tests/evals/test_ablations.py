@@ -1,0 +1,88 @@
+"""The ablations: the same questions to every reader, kept, reported with what the paper found."""
+
+from math import nan
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evals.ablations import architectures, command, end_to_end, retrieval
+from evals.ablations.measured import RETRIEVAL
+from evals.ablations.outcome import Cells, Outcome, compared
+from evals.ablations.report import table
+from evals.statistics import Estimate
+from evals.tiny.measure import Result
+
+LENGTHS = (4, 6)
+
+
+def asked(*, right: list[bool], named: tuple[int, ...] = (1,), evidence: tuple[int, ...] = (1,)) -> list[Result]:
+    """A question to each of as many households."""
+    return [Result(f"{home}", "where", each, named, evidence, 10, 0.1) for home, each in enumerate(right)]
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "said"),
+    [
+        ([True] * 20, [False] * 20, "Here too: +100.0 points [+100.0, +100.0]"),
+        ([False] * 20, [True] * 20, "Here it is the other way round: -100.0 points"),
+        ([True, False] * 10, [False, True] * 10, "these 20 questions cannot tell"),
+        ([True], [False], "these 1 questions cannot tell"),
+    ],
+)
+def test_a_claim_of_the_paper_is_compared(ours: list[bool], theirs: list[bool], said: str) -> None:
+    found = compared("It is so", asked(right=ours), asked(right=theirs), "is_right")
+    assert found.startswith("It is so. Here ")
+    assert said in found
+
+
+def test_chance_and_readers_stand_side_by_side() -> None:
+    near, exact = asked(right=[True] * 3, named=(2, 7)), asked(right=[True] * 3, named=(5, 1))
+    unanswerable = asked(right=[True], named=(), evidence=())
+    both = {
+        RETRIEVAL: dict.fromkeys(retrieval.CANDIDATES, near + unanswerable),
+        "tiny": dict.fromkeys(retrieval.CANDIDATES, exact + unanswerable),
+    }
+    cells = retrieval.outcome(both).cells
+    figures: dict[str, Any] = {row: columns["10"] for row, columns in cells.items()}
+    assert {figures[f"{RETRIEVAL}: {name}"].mean for name in ("exact hit@5", "recall@5", "MRR")} == {0}
+    assert figures[f"{RETRIEVAL}: near hit@5"].mean == 1
+    assert (figures["tiny: exact hit@5"].mean, figures["tiny: MRR"].mean, figures["tiny: MRR"].n) == (1, 0.5, 3)
+    assert (figures["chance: exact hit@5"], figures["chance: recall@5"]) == (0.5, 0.5)
+
+
+def test_a_table_says_how_many_questions_a_figure_rests_on() -> None:
+    estimate = Estimate(mean=0.5, low=0.25, high=0.75, n=40)
+    cells: Cells = {"one": {"8": estimate, "16": 0.125}, "other": {"16": Estimate(mean=1, low=nan, high=nan, n=1)}}
+    assert table(Outcome("name", "Title", "reader", cells)).splitlines() == [
+        "| reader | 8 | 16 |",
+        "| --- | --- | --- |",
+        "| one | 50.0 [25.0, 75.0] (n=40) | 12.5 |",
+        "| other | - | 100.0 (n=1) |",
+    ]
+
+
+@pytest.mark.timeout(600)
+def test_the_suite_is_measured_and_goes_on_where_it_stopped(
+    untaught_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retrieval, "CANDIDATES", LENGTHS)
+    monkeypatch.setattr(architectures, "LENGTHS", LENGTHS)
+    monkeypatch.setattr("evals.ablations.cost.LENGTHS", LENGTHS)
+    monkeypatch.setattr(end_to_end, "CLIPS", 6)
+    models = command.models_of([str(untaught_folder)])
+    said: list[str] = []
+    command.run(models, 20, tmp_path, said.append)
+    report = (tmp_path / "report.md").read_text("utf-8")
+    assert len(said) == 2 * len(LENGTHS) + 1
+    for heading in ("Right answers of the loop", "Gold clips among", "Right answers, %", "Cost of a read"):
+        assert f"## {heading}" in report
+    assert f"linmem-tiny {untaught_folder.name}" in report
+    assert "(n=20)" in report
+    for name in ("retrieval", "architectures", "cost"):
+        assert (tmp_path / f"{name}.svg").read_text("utf-8").count("<svg") == 1
+    (tmp_path / "report.md").unlink()
+    said.clear()
+    command.run(models, 20, tmp_path, said.append)
+    assert len(said) == 1
+    assert (tmp_path / "report.md").read_text("utf-8") == report
