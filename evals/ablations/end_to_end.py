@@ -50,7 +50,7 @@ def outcome(models: Mapping[str, str], questions: int, folder: Path, say: Callab
         rows="reader",
         cells={name: {"all": arm.accuracy, **arm.by_type} for name, arm in arms.items()},
         remarks=(
-            f"{summary.questions} questions about {summary.memories} households of {CLIPS} clips, none from the lessons.",
+            f"{summary.questions} questions about {summary.memories} households of {CLIPS} clips, in no lesson.",
             "The controller is no model: it says the line that matches best, or the last sentence of what a model has "
             "read. So with retrieval nobody counts or joins; a controller that reasons would.",
             "The paper, with the same controller everywhere: embeddings 28.8 (robot) and 47.5 (web), Kimi-Linear 28.0 "

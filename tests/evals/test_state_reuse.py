@@ -9,7 +9,7 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from langchain_core.outputs import ChatGeneration, LLMResult
 
-from evals.bench.state_reuse import busy, concurrency, load, m3_schedule, small_cache, texts, writes
+from evals.bench.state_reuse import busy, concurrency, household, load, m3_schedule, small_cache, texts, writes
 from evals.bench.state_reuse.answers import counted
 from evals.bench.state_reuse.cases import cases
 from evals.bench.state_reuse.load import Load
@@ -18,7 +18,9 @@ from evals.bench.state_reuse.scale import Scale
 from evals.bench.state_reuse.servers import counter
 from evals.bench.state_reuse.stand import Stand
 from evals.bench.timing import compare
-from linmem_langgraph.records import Usage
+from evals.benchmarks.household import load as load_household
+from linmem_langgraph.readers.base import NOTHING
+from linmem_langgraph.records import Reading, Usage
 from linmem_langgraph.transcript import render
 
 
@@ -223,6 +225,23 @@ def test_the_parts_of_a_write_add_up_to_it() -> None:
     assert p50.ratio == pytest.approx(5 / 3)
     assert p50.met is False
     assert p99.met is True
+
+
+def test_as_right_on_the_server_as_here() -> None:
+    samples = load_household(None).samples[:100]
+
+    def reading(text: str) -> Reading:
+        return Reading(text=text, usage=Usage(prompt_tokens=10, cached_tokens=8), reader="linear")
+
+    gold = {each.id: reading(f"[3] It was so. {each.answer}." if each.answerable else NOTHING) for each in samples}
+    one, two, *_ = gold
+    found = household.outcome(samples, {**gold, one: reading("x"), two: reading("x")}, gold, gold)
+    right, difference, here, unprimed, cached = found.rows
+    assert (right.ours, right.theirs) == (98, 100)
+    assert (difference.ours, difference.met) == (2, False)
+    assert (here.ours, unprimed.ours, unprimed.met) == (2, 2, False)
+    assert (cached.ours, cached.met) == (80, True)
+    assert all(row.met is not False for row in household.outcome(samples, gold, gold, gold).rows)
 
 
 def test_counters_are_read_from_prometheus_text() -> None:

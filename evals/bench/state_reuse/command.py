@@ -13,7 +13,18 @@ from typing import Any, NamedTuple
 
 from rich.console import Console
 
-from evals.bench.state_reuse import answers, append, busy, concurrency, latency, m3_schedule, plots, small_cache, writes
+from evals.bench.state_reuse import (
+    answers,
+    append,
+    busy,
+    concurrency,
+    household,
+    latency,
+    m3_schedule,
+    plots,
+    small_cache,
+    writes,
+)
 from evals.bench.state_reuse.results import Outcome
 from evals.bench.state_reuse.scale import Scale
 from evals.bench.state_reuse.servers import Kind, Server, tiny_servers
@@ -40,6 +51,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "concurrency": Scenario(concurrency.measure),
     "small_cache": Scenario(small_cache.measure, ("recompute", "small")),
     "writes": Scenario(writes.measure),
+    "household": Scenario(household.measure, ("linmem-tiny",)),
 }
 
 

@@ -8,7 +8,7 @@ from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatGeneration, Generation, LLMResult
 from pydantic import BaseModel, ConfigDict
 
-LOGPROBS = {"logprobs": True, "top_logprobs": 2}
+LOGPROBS: dict[str, Any] = {"logprobs": True, "top_logprobs": 2}
 """Options of the chat model, for answers that are recorded."""
 
 TIE = 0.01

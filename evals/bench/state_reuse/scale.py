@@ -25,6 +25,7 @@ class Scale(BaseModel):
         cache_blocks: blocks of the cache that is too small.
         writes, settled: pairs of writes and puts, and those that go before, untimed.
         written: characters of a record that is written.
+        asked: questions of the bundled benchmark.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -54,6 +55,7 @@ class Scale(BaseModel):
     writes: PositiveInt = 300
     settled: PositiveInt = 400
     written: PositiveInt = 400
+    asked: PositiveInt = 216
 
     @classmethod
     def quick(cls) -> Self:
@@ -77,4 +79,5 @@ class Scale(BaseModel):
             cache_blocks=60,
             writes=20,
             settled=5,
+            asked=36,
         )

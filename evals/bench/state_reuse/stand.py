@@ -14,6 +14,7 @@ from evals.bench.state_reuse.scale import Scale
 from evals.bench.state_reuse.servers import Kind, Server
 from linmem_langgraph import Memory, MemoryRecord
 from linmem_langgraph.namespaces import Namespace
+from linmem_langgraph.readers._linear.primer import Mode
 from linmem_langgraph.readers._linear.prompt import INSTRUCTIONS, memory_message, prime_messages
 from linmem_langgraph.readers.linear import LinearReader
 from linmem_langgraph.records import Usage
@@ -45,12 +46,14 @@ class Stand:
         """A folder that is not there yet."""
         return self.folder / uuid4().hex
 
-    def reader(self, kind: Kind = "reuse", *, answer: int | None = None, **options: Any) -> LinearReader:
+    def reader(
+        self, kind: Kind = "reuse", *, answer: int | None = None, prime: Mode = "auto", **options: Any
+    ) -> LinearReader:
         """The linear reader on one of the servers; `options` are those of its chat model."""
         model = ChatVLLM(base_url=self.servers[kind].base_url, **options)
         # What a server recomputes anyway is not primed.
         return LinearReader(
-            model, max_tokens=answer or self.scale.answer, prime="off" if kind == "recompute" else "auto"
+            model, max_tokens=answer or self.scale.answer, prime="off" if kind == "recompute" else prime
         )
 
     def namespace(self, name: str) -> Namespace:
