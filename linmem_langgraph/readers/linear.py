@@ -104,12 +104,12 @@ class LinearReader(Reader):
 
     def read(self, log: Log, query: Query) -> Reading:
         """What the model says."""
-        return loop.run(self._read(log.namespace, self._view(log), query))
+        return loop.run(self._read(log, self._view(log), query))
 
     async def aread(self, log: Log, query: Query) -> Reading:
         """What the model says; cancelling this cancels the requests to the server."""
         view = await run_in_executor(None, self._view, log)
-        return await loop.arun(self._read(log.namespace, view, query))
+        return await loop.arun(self._read(log, view, query))
 
     def update(self, log: Log, change: Change) -> None:
         """Prime the transcript."""
@@ -167,24 +167,29 @@ class LinearReader(Reader):
     def _prime_segments(self, log: Log, view: View) -> None:
         if view.records and self._primer.is_on:
             segments = loop.run(self._plan.segments(log.namespace, view, range(len(view.records))))
-            self._primer.prime(log.namespace, view, segments, lambda: self._still_holds(log, view))
+            try:
+                self._primer.prime(log.namespace, view, segments, lambda: self._still_holds(log, view))
+            finally:
+                self._drop_unless_it_holds(log, view)
 
     def _still_holds(self, log: Log, view: View) -> bool:
         """Whether the log begins with what `view` holds; what was added since is primed by the update that follows."""
         return log.head().version == view.version or self._view(log).lines[: len(view.lines)] == view.lines
 
+    def _drop_unless_it_holds(self, log: Log, view: View) -> None:
+        """What was forgotten or changed while the model read it may have been primed after its states were dropped."""
+        if not self._still_holds(log, view):
+            self._drop_states(log.namespace)
+
     def _drop_states(self, namespace: Namespace) -> None:
         self._primer.forget(namespace)
         self._model.forget(namespace)
 
-    async def _read(self, namespace: Namespace, view: View, query: Query) -> Reading:
+    async def _read(self, log: Log, view: View, query: Query) -> Reading:
         try:
-            return await self._answered(namespace, view, query)
+            return await self._answered(log.namespace, view, query)
         finally:
-            current = self._views.get(namespace)
-            if current is not view and (current is None or current.lines[: len(view.lines)] != view.lines):
-                # What it read was forgotten or changed meanwhile, and the read may have primed it since.
-                self._drop_states(namespace)
+            await run_in_executor(None, self._drop_unless_it_holds, log, view)
 
     async def _answered(self, namespace: Namespace, view: View, query: Query) -> Reading:
         then, answering = self._plan.known, partial(Answering, self._model, self._plan, self._primer)

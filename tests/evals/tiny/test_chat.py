@@ -18,7 +18,9 @@ from evals.readers import configured_reader
 from evals.tiny.chat import TinyChatModel
 from evals.tiny.runtime import Runtime, followed_by
 from linmem_langgraph import ConfigError, LinearReader, Memory, UnsafeFile
+from linmem_langgraph.log import Log
 from linmem_langgraph.namespaces import Namespace
+from linmem_langgraph.readers._linear.view import View
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -186,11 +188,54 @@ def test_a_read_that_was_under_way_leaves_no_state_of_what_was_forgotten(
             memory.forget(namespace)
             go.set()
             assert reading.result(timeout=60).text
-        assert isinstance(memory.reader, LinearReader)
-        model = memory.reader._model._model
-        assert isinstance(model, TinyChatModel)
-        assert not model._kept
-        assert [*tmp_path.iterdir()] == []
+        assert_no_states(memory, tmp_path)
+
+
+def test_a_view_that_was_being_made_leaves_no_state_of_what_was_forgotten(
+    untaught_folder: Path, tmp_path: Path, namespace: Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, go, whole = Event(), Event(), View.of
+
+    def waiting(log: Log) -> View:
+        view = whole(log)
+        made.set()
+        assert go.wait(30)
+        return view
+
+    with remember(untaught_folder, tmp_path) as memory, ThreadPoolExecutor(1) as other:
+        memory.write(namespace, HOME)
+        memory.flush()
+        with remember(untaught_folder, tmp_path) as another:  # another process, that has no view yet
+            another = Memory(another.reader, store=memory.store)
+            with monkeypatch.context() as patched:
+                patched.setattr(View, "of", waiting)
+                reading = other.submit(another.read, namespace, QUESTION)
+                assert made.wait(30)
+            another.forget(namespace)
+            go.set()
+            assert reading.result(timeout=60).text
+            assert_no_states(another, tmp_path)
+
+
+def assert_no_states(memory: Memory, folder: Path) -> None:
+    assert isinstance(memory.reader, LinearReader)
+    model = memory.reader._model._model
+    assert isinstance(model, TinyChatModel)
+    assert not model._kept
+    assert [*folder.iterdir()] == []
+
+
+def test_other_memories_keep_their_states_however_many_there_are(
+    untaught_folder: Path, namespace: Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("linmem_langgraph.readers.linear.VIEWS", 1)
+    with remember(untaught_folder) as memory:
+        for name in (namespace, ("another",)):
+            memory.write(name, HOME)
+            memory.flush()
+        memory.read(namespace, QUESTION)
+        memory.read(("another",), QUESTION)
+        assert memory.read(namespace, QUESTION).usage.cached_tokens > 0
 
 
 def test_namespaces_do_not_find_each_others_states(untaught_folder: Path, namespace: Namespace) -> None:
