@@ -94,7 +94,7 @@ def ablations(
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder of figures and report.")] = Path(
         "runs/ablations"
     ),
-    questions: Annotated[int, typer.Option(min=1, help="Of each cell, at least.")] = 500,
+    questions: Annotated[int, typer.Option(min=1, help="Of each number of clips, and of the loop.")] = 500,
     models: Annotated[
         list[str] | None, typer.Option("--model", help="hybrid, linear, or a folder; repeatable.")
     ] = None,

@@ -19,7 +19,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMe
 
 from evals.benchmarks import load_benchmark
 from evals.config import RunConfig, config_hash, only_writer, save_config
-from evals.readers import BlindReader, OracleReader, configured_reader
+from evals.readers import BlindReader, OracleReader, configured_reader, weights
 from evals.rows import Prediction, RowFile, Tokens
 from evals.samples import Benchmark, Sample
 from graphs.m3_agent import M3Input, create_m3_agent
@@ -66,7 +66,8 @@ def predict(config: RunConfig, out: Path, progress: Progress = lambda done, tota
         stack.enter_context(only_writer(out))
         file = RowFile(out / "predictions.jsonl")
         file.mend()
-        hashes = {arm: config_hash(config, arm, benchmark.fingerprint) for arm in ("main", *config.compared, *CONTROLS)}
+        everything = ("main", *config.compared, *CONTROLS)
+        hashes = {arm: config_hash(config, arm, benchmark.fingerprint + _weights(config, arm)) for arm in everything}
         rows = {row.key: row for row in file.read(Prediction)}
         if strange := [row for row in rows.values() if row.config not in hashes.values()]:
             raise ConfigError(
@@ -202,6 +203,10 @@ def summarize(state: dict[str, Any]) -> dict[str, Any]:
         "messages": tuple(_plain(message) for message in messages),
         "shown": tuple(dict.fromkeys(position for message in results for position in _positions(message))),
     }
+
+
+def _weights(config: RunConfig, arm: str) -> str:
+    return "" if arm in CONTROLS else weights(config.compared.get(arm, config.reader))
 
 
 def _run_job(

@@ -33,6 +33,16 @@ def configured_reader(config: ReaderConfig, path: Path) -> Reader:
     return create_reader(config.name, path, options)
 
 
+def weights(config: ReaderConfig) -> str:
+    """What tells the model of a reader from another one in the same folder; "" where a server has it."""
+    model = str(config.options.get("model"))
+    if not model.startswith(EMBEDDED):
+        return ""
+    from evals.tiny.chat import tiny_model  # onnxruntime
+
+    return tiny_model(model.removeprefix(EMBEDDED)).fingerprint
+
+
 class _Control(Reader):
     """A reader without derived state."""
 

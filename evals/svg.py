@@ -34,7 +34,9 @@ COLOURS = {
     "--muted": "#666b72",
     "--line": "#e2e2df",
     "--arm-1": "#2b67c9",
+    "--arm-2": "#85898f",
     "--arm-3": "#c2740c",
+    "--arm-4": "#8a4bb0",
 }
 PAGE = "#ffffff"
 

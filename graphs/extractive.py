@@ -25,7 +25,9 @@ UNKNOWN = "Not in memory."
 
 _QUESTION = re.compile(r"<question>(.*?)</question>", re.DOTALL)
 _KNOWLEDGE = re.compile(r"\ASearched knowledge: (\{.*\})", re.MULTILINE)
-_SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?!\[)")
+_SAYS_YES_NO = re.compile(r"\A\s*(yes|no)\b", re.IGNORECASE)
+_IDS = re.compile(r"\nids: .*\Z")
 _PREFIX = re.compile(r"\A\[\d+[^\]]*\] ")
 _YES_NO = re.compile(r"\A\s*(is|are|was|were|did|does|do|has|have|had|can|could|will|would)\b", re.IGNORECASE)
 
@@ -34,7 +36,8 @@ class ExtractiveChatModel(BaseChatModel):
     """Speaks both protocols of the M3-Agent loop; deterministic, knows no meaning.
 
     Bound to tools it calls the first one that takes a `query`; else it expects the m3 protocol. What a reader's model
-    has written from memory is an answer already: its last sentence is said. Of records it says the line that matches
+    has written from memory, or a tool that shows no records, is an answer already: its last sentence is said, or all of
+    it where a yes/no question is answered at its beginning. Of records it says the line that matches
     best. A yes/no question is answered yes if one line has all of its words. With nothing that shares half of the
     question's words it abstains.
     """
@@ -63,7 +66,7 @@ class ExtractiveChatModel(BaseChatModel):
     ) -> ChatResult:
         messages = _since_question(messages)
         question = _question(messages)
-        line = _written(messages) or best_line(question, _shown(messages))
+        line = _written(question, messages) or best_line(question, _shown(messages))
         if tools:
             searched = any(isinstance(message, ToolMessage) for message in messages)
             search = next((name for name in map(_takes_query, tools) if name), None)
@@ -76,7 +79,7 @@ class ExtractiveChatModel(BaseChatModel):
 
 
 def conclusion(text: str) -> str:
-    """The last sentence of what a model has written."""
+    """The last sentence of what a model has written, with the positions behind it."""
     return _SENTENCE_END.split(text.strip())[-1]
 
 
@@ -121,15 +124,19 @@ def _question(messages: Sequence[BaseMessage]) -> str:
     return next((message.text for message in messages if isinstance(message, HumanMessage)), "")
 
 
-def _written(messages: Sequence[BaseMessage]) -> str:
-    """What the latest reading that a model wrote concludes; "" if none did."""
+def _written(question: str, messages: Sequence[BaseMessage]) -> str:
+    """What the latest text that a model wrote says; "" if none did."""
     texts = [text for message in messages for text in _by_a_model(message)]
-    return "" if not texts else UNKNOWN if texts[-1] == NOTHING else conclusion(texts[-1])
+    if not texts or texts[-1] == NOTHING:
+        return UNKNOWN if texts else ""
+    answered = _YES_NO.match(question) and _SAYS_YES_NO.match(texts[-1])
+    return texts[-1].strip() if answered else conclusion(texts[-1])
 
 
 def _by_a_model(message: BaseMessage) -> list[str]:
     if isinstance(message, ToolMessage):
-        return [message.text] if isinstance(message.artifact, dict) and message.artifact.get("model") else []
+        by_a_model = isinstance(message.artifact, dict) and message.artifact.get("model")
+        return [_IDS.sub("", message.text)] if by_a_model else []
     return _knowledge(message).get(TEXT, [])
 
 

@@ -1,29 +1,39 @@
 """What does it cost to have no softmax attention, the more clips there are?"""
 
+import json
 from collections.abc import Mapping
+from itertools import permutations
 
 from evals.ablations.measured import Measured
 from evals.ablations.outcome import Outcome, compared, share
+from evals.tiny.chat import TinyChatModel
 
 LENGTHS = (8, 16, 32, 64)
 
 
-def outcome(measured: Measured, models: Mapping[str, str]) -> Outcome:
+def outcome(measured: Measured, models: Mapping[str, TinyChatModel]) -> Outcome:
     """Accuracy of the models, which have about as many parameters."""
-    kinds = {kind: name for name in models for kind in ("hybrid", "linear", "softmax") if kind in name}
-    remarks = []
-    for kind, other in (("hybrid", "linear"), ("softmax", "hybrid")):
-        if kind in kinds and other in kinds:
-            one, two = (measured[kinds[each]][LENGTHS[-1]] for each in (kind, other))
-            claim = (
-                f"Softmax attention in {'one layer of four' if kind == 'hybrid' else 'all layers'} helps at 64 clips"
-            )
-            remarks.append(compared(claim, one, two, "is_right"))
+    softmax = {name: _softmax(model) for name, model in models.items()}
+    remarks = [
+        compared(
+            f"More softmax attention ({name}: {softmax[name]} of 4 layers, {other}: {softmax[other]}) helps at "
+            f"{LENGTHS[-1]} clips",
+            *(measured[each][LENGTHS[-1]] for each in (name, other)),
+            value=lambda result: float(result.is_right),
+        )
+        for name, other in permutations(models, 2)
+        if softmax[name] > softmax[other]
+    ]
     return Outcome(
         name="architectures",
         title="Right answers, % by number of clips",
         rows="model",
-        cells={name: {str(n): share(measured[name][n], "is_right") for n in LENGTHS} for name in models},
+        cells={name: {str(n): share(measured[name][n]) for n in LENGTHS} for name in models},
         drawn=tuple(models),
         remarks=tuple(remarks),
     )
+
+
+def _softmax(model: TinyChatModel) -> int:
+    config = json.loads((model.folder / "config.json").read_text("utf-8"))
+    return sum(layer == "full_attention" for layer in config["layer_types"])

@@ -1,6 +1,7 @@
 """Does an agent answer more, when a model reads its memory instead of retrieval?"""
 
 from collections.abc import Callable, Mapping
+from hashlib import sha256
 from pathlib import Path
 
 from evals.ablations.outcome import Outcome
@@ -10,6 +11,8 @@ from evals.labels import arm_label
 from evals.predict import predict
 from evals.report import report
 from evals.sample.generate import generate, write
+from evals.tiny.chat import ANSWER, TinyChatModel
+from linmem_langgraph.errors import ConfigError
 from linmem_langgraph.readers.linear import LinearReader
 
 CLIPS, EACH = 60, 18
@@ -18,37 +21,46 @@ CLIPS, EACH = 60, 18
 SEED = 1_000
 
 
-def outcome(models: Mapping[str, str], questions: int, folder: Path, say: Callable[[str], object]) -> Outcome:
-    """Accuracy of the loop, with retrieval as `make demo` has it, with models, without memory, with gold clips."""
-    data = folder / "households"
-    if not (data / "samples.jsonl").exists():
-        made = generate(worlds=-(-questions // EACH), clips=CLIPS, questions=EACH, seed=SEED, prefix="ablation")
-        write(data, *made)
+def outcome(models: Mapping[str, TinyChatModel], questions: int, folder: Path, say: Callable[[str], object]) -> Outcome:
+    """Accuracy of the loop: with retrieval as `make demo` has it, with models, without memory, with gold clips.
+
+    Raises:
+        ConfigError: some question failed; its error is in the run's rows.
+    """
+    worlds = -(-questions // EACH)
+    arms = {f"tiny-{model.fingerprint[:8]}": (name, model) for name, model in models.items()}
+    run = folder / f"end_to_end_{worlds}_{sha256(' '.join(arms).encode()).hexdigest()[:8]}"
+    write(run / "households", *generate(worlds=worlds, clips=CLIPS, questions=EACH, seed=SEED, prefix="ablation"))
     linear = {
-        f"tiny-{number}": ReaderConfig(name=LinearReader.name, options={"model": f"tiny:{model}", "max_tokens": 128})
-        for number, model in enumerate(models.values())
+        arm: ReaderConfig(
+            name=LinearReader.name, options={"model": f"tiny:{model.folder.resolve()}", "max_tokens": ANSWER}
+        )
+        for arm, (_, model) in arms.items()
     }
     config = RunConfig.model_validate(
         {
             "name": "ablations",
-            "benchmark": {"name": "household", "data": data},
+            "benchmark": {"name": "household", "data": run / "households"},
             "reader": {"name": "chroma", "options": {"embeddings": "lexical", "by": "position", "limit": 3}},
             "compared": linear,
             "controls": ["blind", "oracle"],
         }
     )
-    say(f"the loop over {-(-questions // EACH)} households")
-    run = folder / "end_to_end"
+    say(f"the loop over {worlds} households")
     predict(config, run)
     judge(config, run)
     summary = report(config, run)
-    names = {f"tiny-{number}": name for number, name in enumerate(models)}
-    arms = {names.get(arm.arm) or arm_label(config, arm.arm): arm for arm in summary.arms}
+    if errors := sum(arm.errors for arm in summary.arms):
+        raise ConfigError(f"{errors} questions failed, see {run / 'report.html'}: mend it and delete {run}")
+    cells = {
+        arms[arm.arm][0] if arm.arm in arms else arm_label(config, arm.arm): {"all": arm.accuracy, **arm.by_type}
+        for arm in summary.arms
+    }
     return Outcome(
         name="end_to_end",
         title="Right answers of the loop, %",
         rows="reader",
-        cells={name: {"all": arm.accuracy, **arm.by_type} for name, arm in arms.items()},
+        cells=cells,
         remarks=(
             f"{summary.questions} questions about {summary.memories} households of {CLIPS} clips, in no lesson.",
             "The controller is no model: it says the line that matches best, or the last sentence of what a model has "

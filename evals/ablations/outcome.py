@@ -1,7 +1,7 @@
 """What an ablation found: figures by row and column, and what the paper found."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from evals.statistics import Estimate, clustered
@@ -36,19 +36,18 @@ class Outcome(NamedTuple):
         return list(dict.fromkeys(column for row in self.cells.values() for column in row))
 
 
-def share(results: Sequence[Result], value: str) -> Estimate:
-    """The mean of a property of results, with its interval over households."""
-    found = clustered((result.household, float(getattr(result, value))) for result in results)
+def share(results: Sequence[Result]) -> Estimate:
+    """How many are right, with the interval over households."""
+    found = clustered((result.household, float(result.is_right)) for result in results)
     assert found is not None
     return found
 
 
-def compared(claim: str, ours: Sequence[Result], theirs: Sequence[Result], value: str) -> str:
-    """A claim of the paper that `ours` are better than `theirs`, and what the same questions say here."""
-    pairs = zip(ours, theirs, strict=True)
-    found = clustered(
-        (one.household, float(getattr(one, value)) - float(getattr(other, value))) for one, other in pairs
-    )
+def compared(claim: str, ours: Sequence[Result], theirs: Sequence[Result], *, value: Callable[[Result], float]) -> str:
+    """A claim that `ours` are better than `theirs`, and what the same questions say here."""
+    pairs = list(zip(ours, theirs, strict=True))
+    assert all(one.question == other.question for one, other in pairs)
+    found = clustered((one.household, value(one) - value(other)) for one, other in pairs)
     assert found is not None
     points = f"{100 * found.mean:+.1f} points [{100 * found.low:+.1f}, {100 * found.high:+.1f}]"
     if math.isnan(found.low) or found.low <= 0 <= found.high:

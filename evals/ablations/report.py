@@ -57,7 +57,8 @@ def _lines(outcome: Outcome, axes: "Axes") -> None:
         xs = [int(column) for column in row]
         means = [scale * (cell.mean if isinstance(cell, Estimate) else cell) for cell in row.values()]
         colour = ARMS[number % len(ARMS)]
-        axes.plot(xs, means, label=name, color=colour, marker="o", linewidth=2)
+        line = "--" if number >= len(ARMS) or name.startswith("chance") else "-"
+        axes.plot(xs, means, label=name, color=colour, marker="o", linewidth=2, linestyle=line)
         if bands := [cell for cell in row.values() if isinstance(cell, Estimate)]:
             lows, highs = ([scale * getattr(cell, end) for cell in bands] for end in ("low", "high"))
             axes.fill_between(xs, lows, highs, color=colour, alpha=0.15, linewidth=0)

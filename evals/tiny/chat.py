@@ -22,6 +22,9 @@ from linmem_langgraph.records import Usage
 
 MODELS = Path(__file__).parent / "models"
 
+ANSWER = 128
+"""Tokens of an answer, at most: it tells its evidence first."""
+
 KEPT = 256
 """States that a model keeps, of all memories, about a megabyte each; the least recently used goes first."""
 
@@ -63,7 +66,7 @@ class TinyChatModel(BaseChatModel):
 
     folder: Path
     states: Path | None = None
-    max_tokens: int = Field(default=128, ge=1)
+    max_tokens: int = Field(default=ANSWER, ge=1)
 
     _runtime: Runtime = PrivateAttr()
     _kept: OrderedDict[tuple[str, str], State] = PrivateAttr(default_factory=OrderedDict)

@@ -6,6 +6,7 @@ tell.
 """
 
 from collections import defaultdict
+from collections.abc import Sequence
 from random import Random
 from typing import Annotated, NamedTuple
 
@@ -18,11 +19,12 @@ from evals.sample.generate import Draft
 from evals.sample.questions import UNKNOWN
 from evals.sample.world import PEOPLE
 from evals.statistics import clustered
-from evals.tiny.chat import tiny_model
+from evals.tiny.chat import ANSWER, tiny_model
 from evals.tiny.lessons import choose, household
 from graphs.extractive import conclusion
 from linmem_langgraph import LinearReader, Memory, MemoryRecord, Reading
 from linmem_langgraph.errors import ConfigError
+from linmem_langgraph.readers._linear.prompt import named_positions
 from linmem_langgraph.readers.base import NOTHING
 
 CLIPS = (8, 16, 32, 64)
@@ -35,13 +37,14 @@ class Result(NamedTuple):
 
     Args:
         is_right: whether the last sentence of what was read answers it.
-        named: the positions of the reading's records, in their order, each once.
+        named: the positions that the reading names, as its words do, or best first where a model wrote none.
         evidence: those that tell the answer.
         candidates: how many positions the memory has.
         seconds: what the read took.
     """
 
     household: str
+    question: str
     kind: str
     is_right: bool
     named: tuple[int, ...]
@@ -55,37 +58,50 @@ class Result(NamedTuple):
         return set(self.named) == set(self.evidence)
 
 
-def measure(
-    memory: Memory, clips: int, questions: int, *, limit: int | None = None, seed: str = "measured"
-) -> list[Result]:
-    """So many questions, to as many households as that takes; the same ones whatever reads them.
+class Home(NamedTuple):
+    """A household, and what is asked about it."""
 
-    Args:
-        limit: of the positions of a reading.
-    """
-    results = list[Result]()
-    while len(results) < questions:
-        rng, namespace = Random(f"{seed}:{clips}:{len(results)}"), ("measured", seed, str(clips), str(len(results)))
+    name: str
+    records: list[MemoryRecord]
+    asked: list[Draft]
+
+
+def homes(clips: int, questions: int, *, seed: str = "measured") -> list[Home]:
+    """So many questions, to as many households as that takes; the same arguments give the same ones."""
+    made, left = list[Home](), questions
+    while left > 0:
+        rng = Random(f"{seed}:{clips}:{questions - left}")
         events, drafts = household(rng, clips, PEOPLE)
-        memory.write(namespace, [MemoryRecord(text=event.caption, position=event.clip) for event in events])
+        records = [MemoryRecord(text=event.caption, position=event.clip) for event in events]
+        made.append(Home(f"{seed}-{clips}-{len(made)}", records, choose(rng, drafts, min(EACH, left))))
+        left -= len(made[-1].asked)
+    return made
+
+
+def measure(memory: Memory, asked: Sequence[Home]) -> list[Result]:
+    """What a reader makes of the questions."""
+    results = list[Result]()
+    for home in asked:
+        namespace = ("measured", home.name)
+        memory.write(namespace, home.records)
         memory.flush()
-        for each in choose(rng, drafts, min(EACH, questions - len(results))):
-            reading = memory.read(namespace, each.question.text, limit=limit)
-            results.append(graded(namespace[-1], each, reading, candidates=len({event.clip for event in events})))
+        results += [graded(home, each, memory.read(namespace, each.question.text)) for each in home.asked]
         memory.forget(namespace)
     return results
 
 
-def graded(home: str, asked: Draft, reading: Reading, *, candidates: int) -> Result:
+def graded(home: Home, asked: Draft, reading: Reading) -> Result:
     """What a reading is worth."""
     said = UNKNOWN if reading.text == NOTHING else conclusion(reading.text).removesuffix(".")
+    listed = list(dict.fromkeys(hit.record.position or 0 for hit in reading.records))
     return Result(
-        household=home,
+        household=home.name,
+        question=asked.question.text,
         kind=asked.kind,
         is_right=said == asked.question.answer,
-        named=tuple(dict.fromkeys(hit.record.position or 0 for hit in reading.records)),
+        named=tuple(named_positions(reading.text, listed)[0] if reading.model else listed),
         evidence=tuple(sorted({event.clip for event in asked.question.evidence})),
-        candidates=candidates,
+        candidates=len({record.position for record in home.records}),
         seconds=reading.seconds,
     )
 
@@ -102,9 +118,9 @@ def main(
         chat = tiny_model(model)
     except ConfigError as exc:
         raise typer.BadParameter(str(exc)) from exc
-    with Memory(LinearReader(chat, max_tokens=128), store=InMemoryStore()) as memory:
+    with Memory(LinearReader(chat, max_tokens=ANSWER), store=InMemoryStore()) as memory:
         for number in clips or CLIPS:
-            found = measure(memory, number, questions)
+            found = measure(memory, homes(number, questions))
             right = clustered((result.household, float(result.is_right)) for result in found)
             assert right is not None
             founded = sum(result.is_founded for result in found) / len(found)

@@ -1,7 +1,7 @@
 """Teach linmem-tiny to read: `python -m evals.tiny.train hybrid --out runs/tiny/hybrid`.
 
-It can be stopped and goes on where it was; the same seed gives the same lessons. It begins with short memories, and
-goes on to longer ones as soon as most of their questions are answered right.
+It can be stopped and goes on where it was; the same seed on the same machine gives the same model. It begins with short
+memories, and goes on to longer ones as soon as most of their questions are answered right.
 """
 
 import json
@@ -22,6 +22,7 @@ from torch.nn.functional import cross_entropy, rms_norm
 from torch.nn.utils.rnn import pad_sequence
 from transformers import Qwen3NextForCausalLM
 
+from evals.config import only_writer
 from evals.tiny.architectures import HIDDEN, Kind, parameters, untaught
 from evals.tiny.delta_rule import quick
 from evals.tiny.language import POSITIONS, tokenizer
@@ -56,6 +57,16 @@ KEPT = 200
 """Steps between two checkpoints."""
 
 CHECKPOINT = "checkpoint.pt"
+
+
+COURSE = {
+    "clips": CLIPS,
+    "mastered": MASTERED,
+    "newest": NEWEST,
+    "weights": (POSITION_WEIGHT, MEMORY_WEIGHT, CLIP_WEIGHT),
+    "rate": (WARM_UP, DECAY, LEAST_RATE),
+}
+"""What is the same for all plans; a checkpoint goes on only in the same way."""
 
 
 @dataclass(frozen=True)
@@ -225,6 +236,7 @@ class Teaching:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         whole = {
+            "course": COURSE,
             "plan": asdict(self.plan),
             "words": self._words.to_str(),
             "progress": asdict(self.progress),
@@ -238,6 +250,8 @@ class Teaching:
 
     def _load(self) -> None:
         whole: dict[str, Any] = torch.load(self._checkpoint, map_location=self.device)
+        if whole.get("course") != COURSE:
+            raise ConfigError(f"{self._checkpoint} was taught in another way than models are now: give another --out")
         if whole["plan"] | {"tokens": self.plan.tokens} != asdict(self.plan):
             raise ConfigError(f"{self._checkpoint} is of another plan, {json.dumps(whole['plan'])}: give another --out")
         if whole["words"] != self._words.to_str():
@@ -289,15 +303,20 @@ def main(
     """Teach a model, from nothing or from where it was."""
     plan = Plan(kind=kind, seed=seed, tokens=tokens, batch=batch, rate=rate)
     try:
-        teaching = Teaching(plan, out)
+        with only_writer(out):
+            _run(plan, out, minutes)
     except ConfigError as exc:
         raise typer.BadParameter(str(exc)) from exc
-    print(f"{kind}: {parameters(teaching.model):,} parameters, on {teaching.device}", flush=True)
-    size = 1 if teaching.device == "cuda" else PROCESSES
+
+
+def _run(plan: Plan, out: Path, minutes: float) -> None:
+    teaching = Teaching(plan, out)
+    print(f"{plan.kind}: {parameters(teaching.model):,} parameters, on {teaching.device}", flush=True)
+    size, spawn = 1 if teaching.device == "cuda" else PROCESSES, multiprocessing.get_context("spawn")
     # Who waits for one that has ended, by whatever, ends as well.
-    barrier = multiprocessing.get_context("spawn").Barrier(size, timeout=600)
+    barrier = spawn.Barrier(size, timeout=600)
     job = plan, out, minutes, torch.zeros(size, teaching.shares).share_memory_(), barrier
-    others = [multiprocessing.get_context("spawn").Process(target=_teach, args=(rank, *job)) for rank in range(1, size)]
+    others = [spawn.Process(target=_teach, args=(rank, *job)) for rank in range(1, size)]
     for process in others:
         process.start()
     _teach(0, *job)

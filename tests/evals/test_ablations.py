@@ -1,6 +1,7 @@
 """The ablations: the same questions to every reader, kept, reported with what the paper found."""
 
 from math import nan
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,14 @@ from evals.ablations.outcome import Cells, Outcome, compared
 from evals.ablations.report import table
 from evals.statistics import Estimate
 from evals.tiny.measure import Result
+from linmem_langgraph.errors import ConfigError
 
 LENGTHS = (4, 6)
 
 
 def asked(*, right: list[bool], named: tuple[int, ...] = (1,), evidence: tuple[int, ...] = (1,)) -> list[Result]:
     """A question to each of as many households."""
-    return [Result(f"{home}", "where", each, named, evidence, 10, 0.1) for home, each in enumerate(right)]
+    return [Result(f"{home}", "?", "where", each, named, evidence, 10, 0.1) for home, each in enumerate(right)]
 
 
 @pytest.mark.parametrize(
@@ -31,7 +33,7 @@ def asked(*, right: list[bool], named: tuple[int, ...] = (1,), evidence: tuple[i
     ],
 )
 def test_a_claim_of_the_paper_is_compared(ours: list[bool], theirs: list[bool], said: str) -> None:
-    found = compared("It is so", asked(right=ours), asked(right=theirs), "is_right")
+    found = compared("It is so", asked(right=ours), asked(right=theirs), value=attrgetter("is_right"))
     assert found.startswith("It is so. Here ")
     assert said in found
 
@@ -49,6 +51,7 @@ def test_chance_and_readers_stand_side_by_side() -> None:
     assert figures[f"{RETRIEVAL}: near hit@5"].mean == 1
     assert (figures["tiny: exact hit@5"].mean, figures["tiny: MRR"].mean, figures["tiny: MRR"].n) == (1, 0.5, 3)
     assert (figures["chance: exact hit@5"], figures["chance: recall@5"]) == (0.5, 0.5)
+    assert "Here it is the other way round: -100.0 points" in retrieval.outcome(both).remarks[-1]
 
 
 def test_a_table_says_how_many_questions_a_figure_rests_on() -> None:
@@ -60,6 +63,14 @@ def test_a_table_says_how_many_questions_a_figure_rests_on() -> None:
         "| one | 50.0 [25.0, 75.0] (n=40) | 12.5 |",
         "| other | - | 100.0 (n=1) |",
     ]
+
+
+def test_models_have_names_of_their_own(untaught_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match="2 models of 1 names"):
+        command.models_of([str(untaught_folder), f"{untaught_folder}/"])
+    monkeypatch.setattr(command, "shipped", list)
+    with pytest.raises(ConfigError, match="0 models"):
+        command.models_of([])
 
 
 @pytest.mark.timeout(600)

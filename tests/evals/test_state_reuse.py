@@ -236,10 +236,10 @@ def test_as_right_on_the_server_as_here() -> None:
     gold = {each.id: reading(f"[3] It was so. {each.answer}." if each.answerable else NOTHING) for each in samples}
     one, two, *_ = gold
     found = household.outcome(samples, {**gold, one: reading("x"), two: reading("x")}, gold, gold)
-    right, difference, here, unprimed, cached = found.rows
+    right, difference, here, computed, cached = found.rows
     assert (right.ours, right.theirs) == (98, 100)
     assert (difference.ours, difference.met) == (2, False)
-    assert (here.ours, unprimed.ours, unprimed.met) == (2, 2, False)
+    assert (here.ours, computed.ours, computed.met) == (2, 2, False)
     assert (cached.ours, cached.met) == (80, True)
     assert all(row.met is not False for row in household.outcome(samples, gold, gold, gold).rows)
 

@@ -128,20 +128,22 @@ async def test_an_artifact_tells_what_the_reading_cost(memory: Memory) -> None:
 
 
 @pytest.mark.parametrize(
-    ("written", "answer"),
+    ("written", "question", "answer"),
     [
-        ("Jack puts the mug in the sink [4]. in the sink.", "in the sink."),
-        ("On the table [0],\nthen in the sink [4].", "On the table [0],\nthen in the sink [4]."),
-        ("yes.", "yes."),
-        (NOTHING, UNKNOWN),
+        ("Jack puts the mug in the sink [4]. in the sink.", QUESTION, "in the sink."),
+        ("It is not here. The mug is in the sink. [4]", QUESTION, "The mug is in the sink. [4]"),
+        ("On the table [0],\nthen in the sink [4].", QUESTION, "On the table [0],\nthen in the sink [4]."),
+        ("Jack washes it [4]. yes.", "Is the mug in the sink?", "yes."),
+        ("Yes. Jack washes it [4].", "Is the mug in the sink?", "Yes. Jack washes it [4]."),
+        (NOTHING, QUESTION, UNKNOWN),
     ],
 )
 @both
 async def test_the_extractive_controller_says_what_a_written_reading_concludes(
-    server: ModelServer, memory: Memory, protocol: Protocol, written: str, answer: str
+    server: ModelServer, memory: Memory, protocol: Protocol, written: str, question: str, answer: str
 ) -> None:
     server.says = written
-    search = create_search_memory_tool(memory, namespace=NAMESPACE)
+    search = create_search_memory_tool(memory, namespace=NAMESPACE, show_ids=protocol == "tool_calls")
     graph = create_m3_agent([search], ExtractiveChatModel(), protocol=protocol).compile()
-    asked: Any = {"messages": [HumanMessage(QUESTION)]}
+    asked: Any = {"messages": [HumanMessage(question)]}
     assert (await graph.ainvoke(asked))["answer"] == answer

@@ -13,10 +13,12 @@ from evals.tiny.chat import MODELS
 from evals.vllm_cpu.server import Unavailable, VllmServer, install
 from linmem_langgraph.errors import ConfigError
 
-Kind = Literal["reuse", "recompute", "small", "linmem-tiny"]
-"""Keeps states; computes every prompt from its first token; keeps states, but has no room for many; serves the model
-that really reads.
+Kind = Literal["reuse", "recompute", "small", "linmem-tiny", "linmem-tiny-recompute"]
+"""Keeps states; computes every prompt from its first token; keeps states, but has no room for many; the first two with
+the model that really reads.
 """
+
+READING: tuple[Kind, ...] = ("linmem-tiny", "linmem-tiny-recompute")
 
 MATCH = ("--prefix-match-unit", "64")
 """A state is kept where the kernels of gated-delta layers end a chunk of 64 tokens: going on from there rounds as
@@ -96,8 +98,10 @@ def _tiny(kind: Kind, folder: Path, cache_blocks: int) -> VllmServer:
         return VllmServer(folder, prefix_caching=False)
     if kind == "reuse":
         return VllmServer(folder, arguments=MATCH)
-    if kind == "linmem-tiny":
-        return VllmServer(folder, weights=MODELS / "hybrid", max_model_len=32_768, arguments=MATCH)
+    if kind in READING:
+        reuses = kind == "linmem-tiny"
+        weights, arguments = MODELS / "hybrid", MATCH if reuses else ()
+        return VllmServer(folder, weights=weights, prefix_caching=reuses, max_model_len=32_768, arguments=arguments)
     # One prompt of the longest kind must fit into the cache.
     few = ("--num-gpu-blocks-override", str(cache_blocks))
     return VllmServer(folder, max_model_len=16_384, arguments=(*MATCH, *few))

@@ -9,13 +9,14 @@ from evals.sample.generate import Draft
 from evals.sample.questions import UNKNOWN, Question
 from evals.sample.world import Event
 from evals.tiny.chat import tiny_model
-from evals.tiny.measure import graded, measure
+from evals.tiny.measure import Home, graded, homes, measure
 from linmem_langgraph import LinearReader, Memory, MemoryRecord, Reading
 from linmem_langgraph.readers.base import NOTHING
 from linmem_langgraph.records import ScoredRecord
 
 EVENT = Event(3, "enters", "Noah", "", "kitchen")
 WHERE = Draft("where", "where_person", 3, Question("Where is Noah?", "kitchen", (EVENT,)))
+HOUSE = Home("home", [MemoryRecord(text="x", position=position) for position in (0, 1, 1, 3)], [])
 UNTOLD = Draft("unanswerable", "unknown_thing", 3, Question("Where is the red mug?", UNKNOWN))
 
 
@@ -35,16 +36,24 @@ def test_the_last_sentence_is_the_answer(
     asked: Draft, text: str, positions: list[int], right: bool, founded: bool
 ) -> None:
     records = tuple(ScoredRecord(record=MemoryRecord(text="x", position=position)) for position in positions)
-    result = graded("home", asked, Reading(text=text, records=records, reader="linear"), candidates=9)
+    result = graded(HOUSE, asked, Reading(text=text, records=records, reader="linear", model="tiny"))
     assert (result.is_right, result.is_founded) == (right, founded)
 
 
 @pytest.mark.timeout(600)
 def test_so_many_questions_are_asked_as_are_wanted(untaught_folder: Path) -> None:
     with Memory(LinearReader(tiny_model(str(untaught_folder)), max_tokens=4), store=InMemoryStore()) as memory:
-        found = measure(memory, 4, 30)
+        asked = homes(4, 30)
+        found = measure(memory, asked)
         assert len(found) == 30
         assert len({result.household for result in found}) == 3
         assert memory.namespaces() == {}
-        again = measure(memory, 4, 30)
+        again = measure(memory, homes(4, 30))
         assert [each._replace(seconds=0) for each in again] == [each._replace(seconds=0) for each in found]
+
+
+def test_positions_are_in_the_order_of_the_words_or_best_first() -> None:
+    records = tuple(ScoredRecord(record=MemoryRecord(text="x", position=position)) for position in (3, 1))
+    for model, text, named in (("tiny", "So it was [1]. And so [3]. hall.", (1, 3)), (None, "[1] x\n[3] x", (3, 1))):
+        result = graded(HOUSE, WHERE, Reading(text=text, records=records, reader="any", model=model))
+        assert (result.named, result.candidates) == (named, 3)

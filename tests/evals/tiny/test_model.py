@@ -115,7 +115,7 @@ def test_the_step_of_onnxruntime_is_transformers(torch: Any, untaught_folder: Pa
 
 
 def test_stopped_and_gone_on_it_learns_the_same(torch: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from evals.tiny.train import Plan, Teaching
+    from evals.tiny.train import COURSE, Plan, Teaching
 
     plan = Plan("hybrid", tokens=3_000, batch=400)
     whole = Teaching(plan, tmp_path / "whole")
@@ -129,6 +129,10 @@ def test_stopped_and_gone_on_it_learns_the_same(torch: Any, tmp_path: Path, monk
     assert Teaching(replace(plan, tokens=9_000), tmp_path / "parts").progress == parts.progress
     with pytest.raises(ConfigError, match="is of another plan"):
         Teaching(Plan("hybrid", seed=1), tmp_path / "parts")
+    with monkeypatch.context() as patched:
+        patched.setitem(COURSE, "mastered", 0.5)
+        with pytest.raises(ConfigError, match="was taught in another way"):
+            Teaching(plan, tmp_path / "parts")
     monkeypatch.setattr("evals.tiny.language.PHRASES", ())
     with pytest.raises(ConfigError, match="was taught other words"):
         Teaching(plan, tmp_path / "parts")
