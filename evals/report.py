@@ -84,7 +84,7 @@ def render_markdown(config: RunConfig, summary: Summary, quirks: dict[str, int])
         "## Accuracy by question type, %\n",
         _table(["type", "n", *(arm_label(config, arm.arm) for arm in summary.arms)], _type_rows(summary)),
         "## Retrieval, %\n",
-        _retrieval(summary),
+        _retrieval(config, summary),
         "## Cost\n",
         _table_of([_names(config, arm) | _cost(arm) for arm in summary.arms]),
     ]
@@ -141,7 +141,7 @@ def _type_rows(summary: Summary) -> list[list[str]]:
     return [[name, str(counts[name]), *(str(arm.by_type.get(name, "-")) for arm in summary.arms)] for name in names]
 
 
-def _retrieval(summary: Summary) -> str:
+def _retrieval(config: RunConfig, summary: Summary) -> str:
     measured = [arm for arm in summary.arms if arm.retrieval]
     if not measured:
         return "No gold evidence, no ranking was asked for, or every read failed.\n"
@@ -151,7 +151,8 @@ def _retrieval(summary: Summary) -> str:
         for measure in arm.retrieval
     ]
     table = _table(["measure", "value", "chance", "n"], rows)
-    return f"A direct read with the question; a random ranking beside.\n\n{table}"
+    readers = ", ".join(arm_label(config, arm.arm) for arm in measured)
+    return f"A direct read of {readers} with the question; a random ranking beside.\n\n{table}"
 
 
 def _table_of(rows: Sequence[dict[str, str]]) -> str:

@@ -15,7 +15,7 @@ from langchain_core.messages.ai import InputTokenDetails, UsageMetadata
 from langchain_core.outputs import ChatGeneration, ChatResult
 from pydantic import Field, PrivateAttr
 
-from evals.tiny.language import ASSISTANT, END, USER
+from evals.tiny.language import ASSISTANT, END, POSITIONS, UNKNOWN, USER
 from evals.tiny.runtime import Runtime, State, followed_by
 from linmem_langgraph.errors import ConfigError, UnsafeFile
 from linmem_langgraph.records import Usage
@@ -24,6 +24,10 @@ MODELS = Path(__file__).parent / "models"
 
 ANSWER = 128
 """Tokens of an answer, at most: it tells its evidence first."""
+
+FOREIGN = 0.1
+"""Share of unknown words above which a prompt is refused, as one with an unknown position is: what it would say of them
+means nothing."""
 
 KEPT = 256
 """States that a model keeps, of all memories, about a megabyte each; the least recently used goes first."""
@@ -142,7 +146,16 @@ class TinyChatModel(BaseChatModel):
             for message in messages
             if isinstance(message, HumanMessage | AIMessage)
         )
-        return self._runtime.tokenizer.encode(text).ids
+        encoded = self._runtime.tokenizer.encode(text)
+        told = zip(encoded.offsets, encoded.tokens, strict=True)
+        unknown = [text[start:end] for (start, end), token in told if token == UNKNOWN]
+        if len(unknown) > FOREIGN * len(encoded.ids) or any(word.startswith("[") for word in unknown):
+            words = ", ".join(dict.fromkeys(map(repr, unknown[-5:])))
+            raise ValueError(
+                f"linmem-tiny reads sentences of the bundled household, with positions up to [{POSITIONS - 1}], and "
+                f"nothing else: it does not know {words}"
+            )
+        return encoded.ids
 
     def _longest(self, tokens: list[int], cache_salt: str) -> State:
         """The state that has read the most of the prompt, and nothing else."""

@@ -18,6 +18,8 @@ from evals.summary import ArmSummary, Summary, summarize_run
 from tests.evals.conftest import Demo
 from tests.evals.support import ROOT, write_household
 
+ALONE = ("--set", "compared={}")
+
 COMMANDS = ("predict", "judge", "report", "run", "demo")
 
 
@@ -54,7 +56,13 @@ def test_the_demo_shows_progress_and_a_table(demo: Demo) -> None:
 
     assert f"{total}/{total}" in demo.stdout
     assert f"{total} answers, 0 of them errors, in runs/demo/predictions.jsonl" in demo.stdout
-    for label in ("chroma (lexical)", "blind: no memory", "oracle: gold positions given", "extractive baseline"):
+    for label in (
+        "chroma (lexical)",
+        "linear (tiny:hybrid)",
+        "blind: no memory",
+        "oracle: gold positions given",
+        "extractive baseline",
+    ):
         assert label in demo.stdout
     assert "report: runs/demo/report.md and runs/demo/report.html" in demo.stdout
 
@@ -62,7 +70,7 @@ def test_the_demo_shows_progress_and_a_table(demo: Demo) -> None:
 @pytest.fixture(scope="module")
 def summary(demo: Demo) -> Summary:
     predictions = list(RowFile(demo.out / "predictions.jsonl").read(Prediction))
-    return summarize_run(predictions, list(RowFile(demo.out / "scores.jsonl").read(Grade)))
+    return summarize_run(predictions, list(RowFile(demo.out / "scores.jsonl").read(Grade)), ("main", "linear"))
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +79,7 @@ def arms(summary: Summary) -> dict[str, ArmSummary]:
 
 
 def test_the_demo_answers_every_question_in_every_arm(demo: Demo, arms: dict[str, ArmSummary]) -> None:
-    assert set(arms) == {"main", "blind", "oracle"}
+    assert list(arms) == ["main", "linear", "blind", "oracle"]
     assert {arm.accuracy.n for arm in arms.values()} == {216}
     assert sum(arm.errors + arm.unscored + arm.unparsable for arm in arms.values()) == 0
 
@@ -91,6 +99,11 @@ def test_oracle_is_far_above_retrieval_and_retrieval_above_blind(arms: dict[str,
     assert arms["main"].accuracy.mean > arms["blind"].accuracy.mean + 0.08
     assert arms["oracle"].accuracy.low > arms["main"].accuracy.high
     assert arms["main"].accuracy.low > arms["blind"].accuracy.high
+
+
+def test_a_model_that_reads_it_all_is_far_above_retrieval(arms: dict[str, ArmSummary]) -> None:
+    assert arms["linear"].accuracy.low > arms["main"].accuracy.high
+    assert arms["linear"].reader.cached > 0.8 * arms["linear"].reader.prompt
 
 
 def test_oracle_is_shown_all_gold_and_blind_none(arms: dict[str, ArmSummary]) -> None:
@@ -120,7 +133,7 @@ def test_the_demo_s_report_has_the_figures_of_its_rows(demo: Demo, summary: Summ
 def test_the_stages_one_after_the_other(
     data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(monkeypatch, "predict", "--data", str(data), "--out", "out", "--set", "controls=[]") == 0
+    assert run(monkeypatch, "predict", "--data", str(data), "--out", "out", "--set", "controls=[]", *ALONE) == 0
     assert "1 answers, 0 of them errors" in capsys.readouterr().out
     assert run(monkeypatch, "judge", "--out", "out") == 0
     assert run(monkeypatch, "report", "--out", "out") == 0
@@ -129,14 +142,16 @@ def test_the_stages_one_after_the_other(
 
 
 def test_run_does_all_of_it_in_the_folder_of_its_name(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert run(monkeypatch, "run", "--data", "data", "--set", "name=mine", "--set", "controls=[blind]") == 0
+    assert run(monkeypatch, "run", "--data", "data", "--set", "name=mine", "--set", "controls=[blind]", *ALONE) == 0
 
     assert Path("runs/mine/report.html").exists()
     assert load_config(Path("runs/mine/config.yaml")).benchmark.data == data
 
 
 def test_another_benchmark_is_another_run(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert run(monkeypatch, "predict", "--benchmark", "household", "--data", "data", "--set", "controls=[]") == 0
+    assert (
+        run(monkeypatch, "predict", "--benchmark", "household", "--data", "data", "--set", "controls=[]", *ALONE) == 0
+    )
 
     assert Path("runs/demo-household/predictions.jsonl").exists()
 
@@ -153,7 +168,7 @@ def test_a_config_can_be_a_file(data: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_run_is_judged_again_by_another_judge(
     data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(monkeypatch, "run", "--data", "data", "--out", "out", "--set", "controls=[]") == 0
+    assert run(monkeypatch, "run", "--data", "data", "--out", "out", "--set", "controls=[]", *ALONE) == 0
     judge = ["--set", "judge={kind: model, model: {model: 'offline:extractive'}}"]
 
     with pytest.warns(UserWarning, match="judges its own answers"):

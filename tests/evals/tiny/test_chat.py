@@ -17,7 +17,7 @@ from evals.config import ReaderConfig
 from evals.readers import configured_reader
 from evals.tiny.chat import TinyChatModel
 from evals.tiny.runtime import Runtime, followed_by
-from linmem_langgraph import ConfigError, LinearReader, Memory, UnsafeFile
+from linmem_langgraph import ConfigError, LinearReader, Memory, MemoryRecord, ReaderUnavailable, UnsafeFile
 from linmem_langgraph.log import Log
 from linmem_langgraph.namespaces import Namespace
 from linmem_langgraph.readers._linear.view import View
@@ -236,6 +236,22 @@ def test_other_memories_keep_their_states_however_many_there_are(
         memory.read(namespace, QUESTION)
         memory.read(("another",), QUESTION)
         assert memory.read(namespace, QUESTION).usage.cached_tokens > 0
+
+
+@pytest.mark.parametrize(
+    ("record", "said"),
+    [
+        ("The ferry to Oslo leaves at dawn.", "'ferry'"),
+        (MemoryRecord(text="Noah enters the kitchen.", position=128), "128"),
+    ],
+)
+def test_what_is_not_its_language_is_refused(
+    untaught_folder: Path, namespace: Namespace, record: MemoryRecord, said: str
+) -> None:
+    with remember(untaught_folder, prime="off") as memory:
+        memory.write(namespace, [record])
+        with pytest.raises(ReaderUnavailable, match=rf"positions up to \[127\], and nothing else: .*{said}"):
+            memory.read(namespace, QUESTION)
 
 
 def test_namespaces_do_not_find_each_others_states(untaught_folder: Path, namespace: Namespace) -> None:
