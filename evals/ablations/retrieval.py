@@ -62,7 +62,8 @@ def outcome(measured: Measured) -> Outcome:
             f"and recall count {DEPTH}; chance is that of {RANKING} clips drawn.",
             *(
                 compared(
-                    f"The paper: at {n} clips embeddings find the clip more often than Kimi-Linear ({paper}). {reader}",
+                    f"The paper: at {n} clips embeddings find the clip more often than Kimi-Linear ({paper}; here "
+                    f"{reader})",
                     *([each for each in measured[one][n] if each.evidence] for one in (RETRIEVAL, reader)),
                     value=MEASURES[f"exact hit@{DEPTH}"],
                 )
