@@ -52,7 +52,7 @@ def render_html(
     script = _asset("report.js")
     page = Template(_asset("report.html")).substitute(
         title=html.escape(f"{config.name}: {config.benchmark.name}"),
-        lead=_lead(summary, names),
+        lead=_lead(config, summary, names),
         style=_asset("report.css"),
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
@@ -109,13 +109,17 @@ def _call(name: str, arguments: dict[str, Any]) -> dict[str, str]:
     return {"name": name, "query": str(query), "more": json.dumps(arguments, ensure_ascii=False) if arguments else ""}
 
 
-def _lead(summary: Summary, names: Mapping[str, str]) -> Html:
-    arm = main_arm(summary)
-    if not arm.accuracy.n:
+def _lead(config: RunConfig, summary: Summary, names: Mapping[str, str]) -> Html:
+    readers = [arm for arm in summary.arms if arm is main_arm(summary) or arm.arm in config.compared]
+    if not readers[0].accuracy.n:
         return Html("No question was scored")
+    return Html("<br>".join(_correct(arm, names[arm.arm]) for arm in readers if arm.accuracy.n))
+
+
+def _correct(arm: ArmSummary, name: str) -> str:
     right = round(arm.accuracy.mean * arm.accuracy.n)
-    words = f"correct with {names[arm.arm]}: {right:,} of {arm.accuracy.n:,} questions"
-    return Html(f"<strong>{percent(arm.accuracy)}%</strong> {_html(words)}")
+    words = f"correct with {name}: {right:,} of {arm.accuracy.n:,} questions"
+    return f"<strong>{percent(arm.accuracy)}%</strong> {_html(words)}"
 
 
 def _facts(config: RunConfig, summary: Summary, controller: str) -> Html:
@@ -124,7 +128,7 @@ def _facts(config: RunConfig, summary: Summary, controller: str) -> Html:
         "Benchmark": config.benchmark.name,
         "Questions": f"{summary.questions:,}",
         "Memories": f"{summary.memories:,}",
-        "Reader": config.reader.name,
+        "Reader": ", ".join([config.reader.name, *(reader.name for reader in config.compared.values())]),
         "Embeddings": "lexical (words and letters, no model)" if embeddings == "lexical" else embeddings,
         "Controller": controller,
         "Loop": f"{config.protocol}, at most {config.max_rounds} rounds",

@@ -215,6 +215,15 @@ def test_one_arm_one_memory_and_no_retrieval() -> None:
     assert not re.search(r"\bnan\b", page.text)
 
 
+def test_readers_that_are_compared_stand_at_the_top_beside_the_first() -> None:
+    tiny = ReaderConfig(name="linear", options={"model": "tiny:hybrid"})
+    rows = [pair(number, arm) for arm in ("main", "linear", "blind") for number in range(4)]
+    text = render(rows, CONFIG.model_copy(update={"compared": {"linear": tiny}, "controls": ("blind",)})).text
+    lead = re.findall(r"correct with ([^:]+(?::[a-z]+\))?):", text)
+    assert lead == ["chroma (lexical)", "linear (tiny:hybrid)"]
+    assert "<dd>chroma, linear</dd>" in text
+
+
 def test_questions_without_types_or_gold() -> None:
     page = render([pair(number, types=(), gold=None, label="unscored") for number in range(3)])
     assert len(labels(page)) == 1  # retrieval: nothing was scored

@@ -70,7 +70,7 @@ def _lines(axes: "Axes", series: Series, across: str, up: str) -> None:
 
 
 def _colour(name: str) -> str:
-    return ARMS[0] if name.startswith("state reused") else ARMS[2]
+    return ARMS[0] if name.startswith("state reused") else ARMS[1]
 
 
 def _quiet(axes: "Axes", grid: Literal["x", "both"]) -> None:
