@@ -1,6 +1,7 @@
 """What the tests of the library share: real stores, a real Chroma server, namespaces of their own."""
 
 import gc
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -24,6 +25,9 @@ from tests.stores import STORES  # noqa: E402
 # One slow example (an fsync, a cold index) is no failure.
 settings.register_profile("linmem", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
 settings.load_profile("linmem")
+
+# A shell starts what it runs in the background with Ctrl-C ignored, and whatever that starts ignores it as well.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
