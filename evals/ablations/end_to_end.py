@@ -63,6 +63,7 @@ def outcome(models: Mapping[str, TinyChatModel], questions: int, folder: Path, s
         cells=cells,
         remarks=(
             f"{summary.questions} questions about {summary.memories} households of {CLIPS} clips, in no lesson.",
+            f"Figures and every dialogue: [report.html]({run.name}/report.html).",
             "The controller is no model: it says the line that matches best, or the last sentence of what a model has "
             "read. So with retrieval nobody counts or joins; a controller that reasons would.",
             "The paper, with the same controller everywhere: embeddings 28.8 (robot) and 47.5 (web), Kimi-Linear 28.0 "

@@ -18,7 +18,7 @@ class Outcome(NamedTuple):
         cells: what was measured.
         rows: what the rows are.
         percent: whether the figures are shares.
-        drawn: rows that are drawn, as lines over the columns, which are numbers then; none = all, as bars.
+        drawn: rows that are drawn, as lines over the columns, which are numbers then.
         remarks: how it compares with the paper, and what else has to be said.
     """
 

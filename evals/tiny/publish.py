@@ -13,9 +13,13 @@ import warnings
 from pathlib import Path
 from typing import Annotated, Any
 
-import onnx
-import torch
 import typer
+
+try:
+    import onnx
+    import torch
+except ImportError as exc:
+    raise ImportError("linmem-tiny is published with torch and onnx: pip install -e '.[tiny]'") from exc
 from onnx import TensorProto, helper
 from transformers import Qwen3NextConfig, Qwen3NextForCausalLM
 

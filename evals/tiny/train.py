@@ -15,8 +15,12 @@ from pathlib import Path
 from random import Random
 from typing import Annotated, Any
 
-import torch
 import typer
+
+try:
+    import torch
+except ImportError as exc:
+    raise ImportError("linmem-tiny is taught with torch and transformers: pip install -e '.[tiny]'") from exc
 from torch import multiprocessing
 from torch.nn.functional import cross_entropy, rms_norm
 from torch.nn.utils.rnn import pad_sequence

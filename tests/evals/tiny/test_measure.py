@@ -1,5 +1,7 @@
 """How an answer of linmem-tiny is graded."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -57,3 +59,12 @@ def test_positions_are_in_the_order_of_the_words_or_best_first() -> None:
     for model, text, named in (("tiny", "So it was [1]. And so [3]. hall.", (1, 3)), (None, "[1] x\n[3] x", (3, 1))):
         result = graded(HOUSE, WHERE, Reading(text=text, records=records, reader="any", model=model))
         assert (result.named, result.candidates) == (named, 3)
+
+
+@pytest.mark.parametrize("command", ["train", "publish"])
+def test_what_makes_it_names_the_extra_it_needs(command: str) -> None:
+    hidden = "import runpy, sys; sys.modules['torch'] = None; "
+    run = f"runpy.run_module('evals.tiny.{command}', run_name='__main__')"
+    done = subprocess.run([sys.executable, "-c", hidden + run], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "pip install -e '.[tiny]'" in done.stderr
