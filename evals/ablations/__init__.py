@@ -1,6 +1,6 @@
 """Questions of the LinMem paper, asked of a benchmark that runs anywhere: `python -m evals ablations --suite tiny`.
 
-One module a question: `end_to_end`, `retrieval`, `architectures`, `cost`. Each gives an `Outcome` (`outcome`), which
-`report` writes down. The suite `tiny` has linmem-tiny read households of the bundled benchmark's kind. Not asked yet:
-summaries by keyword, and raw captions against structured facts.
+One module a question: `end_to_end`, `retrieval`, `summaries`, `transcripts`, `architectures`, `cost`. Each gives an
+`Outcome` (`outcome`), which `report` writes down. The suite `tiny` has linmem-tiny read households of the bundled
+benchmark's kind.
 """

@@ -19,7 +19,6 @@ def outcome(measured: Measured, models: Mapping[str, TinyChatModel]) -> Outcome:
             f"More softmax attention ({name}: {softmax[name]} of 4 layers, {other}: {softmax[other]}) helps at "
             f"{LENGTHS[-1]} clips",
             *(measured[each][LENGTHS[-1]] for each in (name, other)),
-            value=lambda result: float(result.is_right),
         )
         for name, other in permutations(models, 2)
         if softmax[name] > softmax[other]

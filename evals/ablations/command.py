@@ -1,14 +1,18 @@
 """`python -m evals ablations --suite tiny`."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
-from evals.ablations import architectures, cost, end_to_end, retrieval
-from evals.ablations.measured import measured
+from evals.ablations import architectures, cost, end_to_end, retrieval, summaries, transcripts
+from evals.ablations.measured import as_told, chroma, linear, measured
 from evals.ablations.outcome import Outcome
 from evals.ablations.report import write_report
 from evals.config import only_writer
+from evals.sample.questions import SUMMARIES
 from evals.tiny.chat import TinyChatModel, shipped, tiny_model
+from evals.tiny.lessons import by_subject
+from evals.tiny.measure import homes
 from linmem_langgraph.errors import ConfigError
 
 
@@ -32,11 +36,25 @@ def run(models: Mapping[str, TinyChatModel], questions: int, out: Path, say: Cal
         ConfigError: `out` is in use, or some question of the loop failed.
     """
     with only_writer(out):
+        readers = {name: linear(model) for name, model in models.items()}
+        ask = partial(measured, folder=out / "measured", say=say)
         lengths = sorted({*retrieval.CANDIDATES, *architectures.LENGTHS})
-        found = measured(models, lengths, questions, out / "measured", say)
+        found = ask(
+            {retrieval.RETRIEVAL: chroma(retrieval.RANKING), **readers}, {n: homes(n, questions) for n in lengths}
+        )
+        lists = ask(
+            {summaries.RETRIEVAL: chroma(summaries.SHOWN), **readers},
+            {n: homes(n, questions, seed="summaries", writers=SUMMARIES) for n in summaries.LENGTHS},
+        )
+        sorted_by_subject = ask(
+            {name: as_told(model) for name, model in models.items()},
+            {n: homes(n, questions, told=by_subject) for n in transcripts.LENGTHS},
+        )
         outcomes = [
             end_to_end.outcome(models, questions, out, say),
             retrieval.outcome(found),
+            summaries.outcome(lists),
+            transcripts.outcome(found, sorted_by_subject),
             architectures.outcome(found, models),
             cost.outcome(found, models),
         ]

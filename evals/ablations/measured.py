@@ -1,7 +1,8 @@
-"""What every reader says to the same questions, by number of clips; kept, so that a run goes on where it stopped."""
+"""What readers say to the same questions, by number of clips; kept, so that a run goes on where it stopped."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
@@ -9,53 +10,59 @@ from typing import NamedTuple
 from langgraph.store.memory import InMemoryStore
 
 from evals.tiny.chat import ANSWER, TinyChatModel
-from evals.tiny.measure import Home, Result, homes, measure
+from evals.tiny.measure import Home, Result, measure, measure_as_told
 from linmem_langgraph import ChromaReader, LinearReader, Memory, Reader
 from linmem_langgraph.embeddings import LexicalEmbeddings
 
-RANKING = 20
-"""Positions that retrieval names."""
-
 Measured = Mapping[str, Mapping[int, list[Result]]]
 """Results by reader and number of clips."""
+
+
+Measure = Callable[[Sequence[Home]], list[Result]]
+"""Asks a reader."""
 
 
 class Compared(NamedTuple):
     """A reader; `version` tells it from others, and from itself with other weights or options."""
 
     version: str
-    make: Callable[[], Reader]
+    measure: Measure
 
 
-RETRIEVAL = "chroma (lexical)"
-_CHROMA = Compared(
-    f"lexical, by position, {RANKING}",
-    lambda: ChromaReader(embeddings=LexicalEmbeddings(), by="position", limit=RANKING),
-)
+def chroma(limit: int) -> Compared:
+    """Chroma as `make demo` has it, with so many positions."""
+    reader = partial(ChromaReader, embeddings=LexicalEmbeddings(), by="position", limit=limit)
+    return Compared(f"lexical, by position, {limit}", lambda asked: _read(reader(), asked))
+
+
+def linear(model: TinyChatModel) -> Compared:
+    """The linear reader."""
+    version = f"{model.fingerprint}, {ANSWER}"
+    return Compared(version, lambda asked: _read(LinearReader(model, max_tokens=ANSWER), asked))
+
+
+def as_told(model: TinyChatModel) -> Compared:
+    """A model that reads the records in the order in which they come."""
+    return Compared(f"{model.fingerprint}, as told", partial(measure_as_told, model))
 
 
 def measured(
-    models: Mapping[str, TinyChatModel],
-    lengths: Sequence[int],
-    questions: int,
-    folder: Path,
-    say: Callable[[str], object],
+    readers: Mapping[str, Compared], asked: Mapping[int, Sequence[Home]], folder: Path, say: Callable[[str], object]
 ) -> Measured:
-    """Ask them all what is not in the folder yet; retrieval first."""
-    found: dict[str, dict[int, list[Result]]] = {}
-    for clips in lengths:
-        asked = homes(clips, questions)
-        for name, reader in ({RETRIEVAL: _CHROMA} | {name: _linear(model) for name, model in models.items()}).items():
-            file = folder / f"{clips}_{_digest(reader.version, asked)}.json"
+    """Ask them all what is not in the folder yet.
+
+    Args:
+        asked: households by the number of their clips.
+    """
+    found: dict[str, dict[int, list[Result]]] = {name: {} for name in readers}
+    for clips, homes in asked.items():
+        for name, reader in readers.items():
+            file = folder / f"{clips}_{_digest(reader.version, homes)}.json"
             if not file.exists():
-                say(f"{name}: {questions} questions about households of {clips} clips")
-                _measure(reader.make(), asked, file)
-            found.setdefault(name, {})[clips] = [_result(row) for row in json.loads(file.read_text("utf-8"))]
+                say(f"{name}: {sum(len(home.asked) for home in homes)} questions about households of {clips} clips")
+                _keep(reader.measure(homes), file)
+            found[name][clips] = [_result(row) for row in json.loads(file.read_text("utf-8"))]
     return found
-
-
-def _linear(model: TinyChatModel) -> Compared:
-    return Compared(f"{model.fingerprint}, {ANSWER}", lambda: LinearReader(model, max_tokens=ANSWER))
 
 
 def _digest(version: str, asked: Sequence[Home]) -> str:
@@ -64,13 +71,16 @@ def _digest(version: str, asked: Sequence[Home]) -> str:
     return sha256(json.dumps([version, told]).encode()).hexdigest()[:16]
 
 
-def _measure(reader: Reader, asked: Sequence[Home], file: Path) -> None:
+def _read(reader: Reader, asked: Sequence[Home]) -> list[Result]:
     with Memory(reader, store=InMemoryStore()) as memory:
-        results = measure(memory, asked)
+        return measure(memory, asked)
+
+
+def _keep(results: Sequence[Result], file: Path) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_suffix(".new")
-    partial.write_text(json.dumps([result._asdict() for result in results]), "utf-8")
-    partial.replace(file)
+    new = file.with_suffix(".new")
+    new.write_text(json.dumps([result._asdict() for result in results]), "utf-8")
+    new.replace(file)
 
 
 def _result(row: dict[str, object]) -> Result:

@@ -36,14 +36,21 @@ class Outcome(NamedTuple):
         return list(dict.fromkeys(column for row in self.cells.values() for column in row))
 
 
-def share(results: Sequence[Result]) -> Estimate:
-    """How many are right, with the interval over households."""
-    found = clustered((result.household, float(result.is_right)) for result in results)
+def right(result: Result) -> float:
+    """1 where the answer is right."""
+    return float(result.is_right)
+
+
+def share(results: Sequence[Result], value: Callable[[Result], float] = right) -> Estimate:
+    """The mean, with the interval over households."""
+    found = clustered((result.household, value(result)) for result in results)
     assert found is not None
     return found
 
 
-def compared(claim: str, ours: Sequence[Result], theirs: Sequence[Result], *, value: Callable[[Result], float]) -> str:
+def compared(
+    claim: str, ours: Sequence[Result], theirs: Sequence[Result], *, value: Callable[[Result], float] = right
+) -> str:
     """A claim that `ours` are better than `theirs`, and what the same questions say here."""
     pairs = list(zip(ours, theirs, strict=True))
     assert all(one.question == other.question for one, other in pairs)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from evals.ablations.measured import RANKING, RETRIEVAL, Measured
+from evals.ablations.measured import Measured
 from evals.ablations.outcome import Outcome, compared
 from evals.statistics import (
     Estimate,
@@ -26,7 +26,8 @@ PAPER = {
 }
 """Exact hit@5 of embeddings against Kimi-Linear."""
 
-DEPTH = 5
+RETRIEVAL, RANKING, DEPTH = "chroma (lexical)", 20, 5
+"""What ranks, how many positions it names, and how many of them count."""
 
 MEASURES: dict[str, Callable[[Result], float]] = {
     f"exact hit@{DEPTH}": lambda result: hit(result.named, result.evidence, DEPTH),

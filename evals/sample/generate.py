@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from random import Random
@@ -10,7 +10,7 @@ from typing import Annotated, NamedTuple
 
 import typer
 
-from evals.sample.questions import UNKNOWN, WRITERS, Question
+from evals.sample.questions import UNKNOWN, WRITERS, Question, Writer
 from evals.sample.world import PEOPLE, Cast, Event, State, draw_cast, simulate
 from evals.samples import Sample
 from linmem_langgraph.records import MemoryRecord
@@ -100,10 +100,10 @@ def _drafts(cast: Cast, events: Sequence[Event], untils: set[int]) -> list[Draft
     ]
 
 
-def askable(state: State, until: int) -> Iterator[Draft]:
+def askable(state: State, until: int, writers: Mapping[str, Sequence[Writer]] = WRITERS) -> Iterator[Draft]:
     """All that can be asked now, at the clip `until`."""
-    for kind, writers in WRITERS.items():
-        for writer in writers:
+    for kind, each in writers.items():
+        for writer in each:
             for question in writer(state):
                 yield Draft(kind, writer.__name__, until, question)
 

@@ -5,11 +5,11 @@ thing is, who has it and what a person likes is what was told last.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise, product
 from typing import NamedTuple
 
-from evals.sample.world import TOPICS, Event, State, at
+from evals.sample.world import PLACES, TOPICS, Event, State, at
 
 NUMBERS = ("one", "two", "three", "four", "five", "six")
 UNKNOWN = "not in memory"
@@ -226,6 +226,51 @@ def unknown_topic(state: State) -> Iterator[Question]:
             yield Question(f"Which {topic} does {person} like?", UNKNOWN)
 
 
+def all_taken(state: State) -> Iterator[Question]:
+    for person in state.cast.people:
+        takes = [event for event in _events(state.things) if (event.verb, event.person) == ("takes", person)]
+        yield from _list(f"What did {person} take?", takes, [event.thing for event in takes])
+
+
+def all_done(state: State) -> Iterator[Question]:
+    for person in state.cast.people:
+        acts = [event for event in _events(state.acts) if event.person == person]
+        yield from _list(f"What did {person} do?", acts, [event.target for event in acts])
+
+
+def all_liked(state: State) -> Iterator[Question]:
+    for person in state.cast.people:
+        last = sorted(events[-1] for (name, _), events in state.likes.items() if name == person)
+        yield from _list(f"What does {person} like?", last, [event.target for event in last])
+
+
+def all_put(state: State) -> Iterator[Question]:
+    for place in PLACES:
+        puts = [event for event in _events(state.things) if (event.verb, event.target) == ("puts", place)]
+        yield from _list(f"What was put {at(place)}?", puts, [event.thing for event in puts])
+
+
+def all_places(state: State) -> Iterator[Question]:
+    for thing in state.things:
+        placings = state.placings(thing)
+        yield from _list(f"Where was the {thing}?", placings, [event.target for event in placings])
+
+
+def all_rooms(state: State) -> Iterator[Question]:
+    for person, events in state.moves.items():
+        rooms = [event for event in events if event.verb == "enters"]
+        yield from _list(f"Where was {person}?", rooms, [event.target for event in rooms])
+
+
+def _events(by_subject: Mapping[str, list[Event]]) -> list[Event]:
+    return sorted(event for events in by_subject.values() for event in events)
+
+
+def _list(text: str, events: list[Event], items: list[str]) -> Iterator[Question]:
+    if 2 <= len(events) <= len(NUMBERS):
+        yield Question(text, ", ".join(dict.fromkeys(reversed(items))), tuple(events))
+
+
 WRITERS: dict[str, tuple[Writer, ...]] = {
     "where": (where_thing, where_person),
     "who": (who_touched, who_has, who_put, who_did),
@@ -237,3 +282,6 @@ WRITERS: dict[str, tuple[Writer, ...]] = {
     "unanswerable": (unknown_thing, unknown_topic),
 }
 """The kinds of question and who writes them."""
+
+SUMMARIES: dict[str, tuple[Writer, ...]] = {"summary": (all_taken, all_done, all_liked, all_put, all_places, all_rooms)}
+"""Those whose answer is a list, in which comes first what was told last. The benchmark does not ask them."""

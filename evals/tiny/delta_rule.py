@@ -9,16 +9,12 @@ Within a chunk this is a triangular system of equations; from chunk to chunk onl
 """
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
-from unittest.mock import patch
 
 import torch
 from torch.nn.functional import normalize, pad, silu
-from transformers.models.qwen3_next import modeling_qwen3_next
 
-CHUNK = 32
+from evals.tiny.tree import CHUNK, Tree
 
 
 def chunked(
@@ -28,22 +24,21 @@ def chunked(
     *,
     g: torch.Tensor,
     beta: torch.Tensor,
-    initial_state: torch.Tensor | None = None,
-    output_final_state: bool = False,
+    tree: Tree,
     **_: Any,
-) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """The outputs, and the last state if it is asked for.
+) -> tuple[torch.Tensor, None]:
+    """The outputs.
 
     Args:
-        query: (batch, length, key heads, keys), and so is `key`; they are brought to length 1 here.
-        value: (batch, length, value heads, values); each key head serves as many value heads as another.
-        g: (batch, length, value heads), and so is `beta`.
-        initial_state: (batch, value heads, keys, values), and so is the last state.
+        query: (1, length, key heads, keys), and so is `key`; they are brought to length 1 here.
+        value: (1, length, value heads, values); each key head serves as many value heads as another.
+        g: (1, length, value heads), and so is `beta`.
     """
-    batch, length, heads, size = value.shape
-    each = heads // key.shape[2]
+    each = value.shape[2] // key.shape[2]
     query, key = (normalize(x.float(), dim=-1, eps=1e-6).repeat_interleave(each, 2) for x in (query, key))
-    query, key, value, g, beta = (_by_chunks(x.float()) for x in (query * key.shape[-1] ** -0.5, key, value, g, beta))
+    query, key, value, g, beta = (
+        _by_chunks(x.float(), tree) for x in (query * key.shape[-1] ** -0.5, key, value, g, beta)
+    )
     decay = g.squeeze(-1).cumsum(-1)
     later = torch.ones(CHUNK, CHUNK, dtype=torch.bool, device=key.device).triu(1)
     between = (decay.unsqueeze(-1) - decay.unsqueeze(-2)).masked_fill(later, -math.inf).exp()
@@ -55,40 +50,54 @@ def chunked(
     )
     new, seen = solved @ (value * beta), solved @ (strong * grown)
     inner = (query @ key.mT) * between
-    state = key.new_zeros(batch, heads, key.shape[-1], size) if initial_state is None else initial_state.float()
-    outputs = []
     parts = (query * grown, inner, new, seen, key.mT * (last - decay).exp().unsqueeze(-2), last.exp().unsqueeze(-1))
-    for reading, within, fresh, known, writing, kept in zip(*(part.unbind(2) for part in parts), strict=True):
+    sizes = [len(place) for _, place in tree.levels]
+    state = key.new_zeros(sizes[0], key.shape[1], key.shape[-1], value.shape[-1])
+    outputs = list[torch.Tensor]()
+    for level, *of_level in zip([*tree.levels[1:], None], *(part.split(sizes) for part in parts), strict=True):
+        reading, within, fresh, known, writing, kept = of_level
         change = fresh - known @ state
         outputs.append(reading @ state + within @ change)
-        state = state * kept + writing @ change
-    output = torch.stack(outputs, 2).flatten(2, 3)[:, :, :length].transpose(1, 2)
-    return output, state if output_final_state else None
+        if level is not None:
+            parents, place = level
+            state, writing, kept, change = (part[parents] for part in (state, writing, kept, change))
+            state = (state * kept + writing @ change)[place]
+    output = torch.cat(outputs).transpose(1, 2).flatten(0, 1)
+    return _Moved.apply(output, tree.slots, tree.chunks.flatten()).unsqueeze(0), None
 
 
 def convolved(
-    x: torch.Tensor, weight: torch.Tensor, bias: None = None, activation: str = "silu", **_: Any
+    x: torch.Tensor, weight: torch.Tensor, bias: None = None, activation: str = "silu", *, tree: Tree, **_: Any
 ) -> torch.Tensor:
-    """Each channel of `x` (batch, channels, length) with its own weights (channels, width), looking back only."""
+    """Each channel of `x` (1, channels, length) with its own weights (channels, width), looking back only."""
     # Channels last, as they lie in memory.
-    back = pad(x.transpose(1, 2), (0, 0, weight.shape[1] - 1, 0))
-    mixed = sum(back[:, at : at + x.shape[-1]] * each for at, each in enumerate(weight.to(x.dtype).T.contiguous()))
-    return silu(mixed).transpose(1, 2)
+    tokens = pad(x[0].T, (0, 0, 0, 1))
+    *old, now = weight.to(x.dtype).T.contiguous()
+    mixed = tokens[:-1] * now + sum(
+        tokens.index_select(0, back) * each for back, each in zip(tree.before, reversed(old), strict=True)
+    )
+    return silu(mixed).T.unsqueeze(0)
 
 
-@contextmanager
-def quick() -> Iterator[None]:
-    """Qwen3-Next's models compute with these meanwhile."""
-    with (
-        patch.object(modeling_qwen3_next, "torch_chunk_gated_delta_rule", chunked),
-        patch.object(modeling_qwen3_next, "causal_conv1d_fn", convolved),
-    ):
-        yield
-
-
-def _by_chunks(x: torch.Tensor) -> torch.Tensor:
-    """(batch, length, heads, size) as (batch, heads, chunks, CHUNK, size), filled up with zeros."""
+def _by_chunks(x: torch.Tensor, tree: Tree) -> torch.Tensor:
+    """(1, length, heads, size) as (chunks, heads, CHUNK, size), filled up with zeros."""
     x = x.unsqueeze(-1) if x.ndim == 3 else x
-    batch, length, heads, size = x.shape
-    filled = pad(x, (0, 0, 0, 0, 0, -length % CHUNK))
-    return filled.transpose(1, 2).reshape(batch, heads, -1, CHUNK, size)
+    return _Moved.apply(x[0], tree.chunks.flatten(), tree.slots).view(-1, CHUNK, *x.shape[2:]).transpose(1, 2)
+
+
+class _Moved(torch.autograd.Function):  # type: ignore[misc]
+    """The rows of `x` that `to` names, each at most once, and zeros where it names one too many; `back` undoes it."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, to: torch.Tensor, back: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(back)
+        return _rows(x, to)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        (back,) = ctx.saved_tensors
+        return _rows(gradients[0], back), None, None
+
+
+def _rows(x: torch.Tensor, to: torch.Tensor) -> torch.Tensor:
+    return torch.cat([x, x.new_zeros(1, *x.shape[1:])])[to]

@@ -46,7 +46,7 @@ TAUGHT_PEOPLE = tuple(
 
 QUESTIONS = """
 Where is was the thing that gave to before it who Who has had have touched last put did Did was the last to Which color
-drink food does like likes person How often take Is in on under Does Do do not
+drink food does like likes person How often take What do Is in on under Does Do do not
 """
 
 CHAT_TEMPLATE = (

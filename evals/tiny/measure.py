@@ -5,8 +5,10 @@ the benchmark nor the lessons. An answer is right if its last sentence is; its e
 tell.
 """
 
+import re
+import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from random import Random
 from typing import Annotated, NamedTuple
 
@@ -16,16 +18,17 @@ from rich.console import Console
 from rich.table import Table
 
 from evals.sample.generate import Draft
-from evals.sample.questions import UNKNOWN
-from evals.sample.world import PEOPLE
+from evals.sample.questions import UNKNOWN, WRITERS, Writer
+from evals.sample.world import PEOPLE, Event
 from evals.statistics import clustered
-from evals.tiny.chat import ANSWER, tiny_model
+from evals.tiny.chat import ANSWER, TinyChatModel, tiny_model
 from evals.tiny.lessons import choose, household
 from graphs.extractive import conclusion
-from linmem_langgraph import LinearReader, Memory, MemoryRecord, Reading
+from linmem_langgraph import LinearReader, Memory, MemoryRecord, Reading, transcript
 from linmem_langgraph.errors import ConfigError
-from linmem_langgraph.readers._linear.prompt import named_positions
-from linmem_langgraph.readers.base import NOTHING
+from linmem_langgraph.readers._linear.prompt import named_positions, prime_messages, read_messages
+from linmem_langgraph.readers.base import NOTHING, Query
+from linmem_langgraph.records import ScoredRecord
 
 CLIPS = (8, 16, 32, 64)
 EACH = 12
@@ -37,6 +40,7 @@ class Result(NamedTuple):
 
     Args:
         is_right: whether the last sentence of what was read answers it.
+        is_told: whether what was read has every item of the answer somewhere.
         named: the positions that the reading names, as its words do, or best first where a model wrote none.
         evidence: those that tell the answer.
         candidates: how many positions the memory has.
@@ -47,6 +51,7 @@ class Result(NamedTuple):
     question: str
     kind: str
     is_right: bool
+    is_told: bool
     named: tuple[int, ...]
     evidence: tuple[int, ...]
     candidates: int
@@ -66,15 +71,29 @@ class Home(NamedTuple):
     asked: list[Draft]
 
 
-def homes(clips: int, questions: int, *, seed: str = "measured") -> list[Home]:
-    """So many questions, to as many households as that takes; the same arguments give the same ones."""
-    made, left = list[Home](), questions
-    while left > 0:
-        rng = Random(f"{seed}:{clips}:{questions - left}")
-        events, drafts = household(rng, clips, PEOPLE)
-        records = [MemoryRecord(text=event.caption, position=event.clip) for event in events]
-        made.append(Home(f"{seed}-{clips}-{len(made)}", records, choose(rng, drafts, min(EACH, left))))
-        left -= len(made[-1].asked)
+def homes(
+    clips: int,
+    questions: int,
+    *,
+    seed: str = "measured",
+    writers: Mapping[str, Sequence[Writer]] = WRITERS,
+    told: Callable[[Sequence[Event]], Sequence[Event]] = tuple,
+) -> list[Home]:
+    """So many questions, to as many households as that takes; the same arguments give the same ones.
+
+    Args:
+        writers: who asks.
+        told: which events the memory tells, in which order.
+    """
+    made, left, number = list[Home](), questions, 0
+    while left:
+        rng = Random(f"{seed}:{clips}:{number}")
+        events, drafts = household(rng, clips, PEOPLE, writers=writers)
+        records = [MemoryRecord(text=event.caption, position=event.clip) for event in told(events)]
+        if asked := choose(rng, drafts, min(EACH, left)):
+            made.append(Home(f"{seed}-{clips}-{number}", records, asked))
+            left -= len(asked)
+        number += 1
     return made
 
 
@@ -90,15 +109,34 @@ def measure(memory: Memory, asked: Sequence[Home]) -> list[Result]:
     return results
 
 
+def measure_as_told(model: TinyChatModel, asked: Sequence[Home]) -> list[Result]:
+    """What a model makes of the questions when it reads the records as they come, where a log would sort them."""
+    results = list[Result]()
+    for home in asked:
+        told, known = transcript.render(home.records), tuple(ScoredRecord(record=record) for record in home.records)
+        model.prime(prime_messages(told), cache_salt=home.name)
+        for each in home.asked:
+            begin = time.perf_counter()
+            said = model.invoke(read_messages(told, Query(text=each.question.text)), cache_salt=home.name).text
+            seconds = time.perf_counter() - begin
+            reading = Reading(text=said, records=known, reader="as told", model=model.folder.name, seconds=seconds)
+            results.append(graded(home, each, reading))
+        model.forget(home.name)
+    return results
+
+
 def graded(home: Home, asked: Draft, reading: Reading) -> Result:
     """What a reading is worth."""
     said = UNKNOWN if reading.text == NOTHING else conclusion(reading.text).removesuffix(".")
     listed = list(dict.fromkeys(hit.record.position or 0 for hit in reading.records))
+    items = asked.question.answer.split(", ")
     return Result(
         household=home.name,
         question=asked.question.text,
         kind=asked.kind,
         is_right=said == asked.question.answer,
+        # An act is told as "drinks tea", and asked for as "drink tea".
+        is_told=all(re.search(rf"\b{item.replace(' ', 's? ', 1)}\b", reading.text) for item in items),
         named=tuple(named_positions(reading.text, listed)[0] if reading.model else listed),
         evidence=tuple(sorted({event.clip for event in asked.question.evidence})),
         candidates=len({record.position for record in home.records}),

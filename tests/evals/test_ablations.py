@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from evals.ablations import architectures, command, end_to_end, retrieval
-from evals.ablations.measured import RETRIEVAL
+from evals.ablations import architectures, command, end_to_end, retrieval, summaries, transcripts
 from evals.ablations.outcome import Cells, Outcome, compared
 from evals.ablations.report import table
 from evals.statistics import Estimate
@@ -20,7 +19,7 @@ LENGTHS = (4, 6)
 
 def asked(*, right: list[bool], named: tuple[int, ...] = (1,), evidence: tuple[int, ...] = (1,)) -> list[Result]:
     """A question to each of as many households."""
-    return [Result(f"{home}", "?", "where", each, named, evidence, 10, 0.1) for home, each in enumerate(right)]
+    return [Result(f"{home}", "?", "where", each, each, named, evidence, 10, 0.1) for home, each in enumerate(right)]
 
 
 @pytest.mark.parametrize(
@@ -42,13 +41,13 @@ def test_chance_and_readers_stand_side_by_side() -> None:
     near, exact = asked(right=[True] * 3, named=(2, 7)), asked(right=[True] * 3, named=(5, 1))
     unanswerable = asked(right=[True], named=(), evidence=())
     both = {
-        RETRIEVAL: dict.fromkeys(retrieval.CANDIDATES, near + unanswerable),
+        retrieval.RETRIEVAL: dict.fromkeys(retrieval.CANDIDATES, near + unanswerable),
         "tiny": dict.fromkeys(retrieval.CANDIDATES, exact + unanswerable),
     }
     cells = retrieval.outcome(both).cells
     figures: dict[str, Any] = {row: columns["10"] for row, columns in cells.items()}
-    assert {figures[f"{RETRIEVAL}: {name}"].mean for name in ("exact hit@5", "recall@5", "MRR")} == {0}
-    assert figures[f"{RETRIEVAL}: near hit@5"].mean == 1
+    assert {figures[f"{retrieval.RETRIEVAL}: {name}"].mean for name in ("exact hit@5", "recall@5", "MRR")} == {0}
+    assert figures[f"{retrieval.RETRIEVAL}: near hit@5"].mean == 1
     assert (figures["tiny: exact hit@5"].mean, figures["tiny: MRR"].mean, figures["tiny: MRR"].n) == (1, 0.5, 3)
     assert (figures["chance: exact hit@5"], figures["chance: recall@5"]) == (0.5, 0.5)
     assert "Here it is the other way round: -100.0 points" in retrieval.outcome(both).remarks[-1]
@@ -78,19 +77,28 @@ def test_the_suite_is_measured_and_goes_on_where_it_stopped(
     untaught_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retrieval, "CANDIDATES", LENGTHS)
-    monkeypatch.setattr(architectures, "LENGTHS", LENGTHS)
     monkeypatch.setattr("evals.ablations.cost.LENGTHS", LENGTHS)
+    for module in (architectures, summaries, transcripts):
+        monkeypatch.setattr(module, "LENGTHS", LENGTHS)
     monkeypatch.setattr(end_to_end, "CLIPS", 6)
     models = command.models_of([str(untaught_folder)])
     said: list[str] = []
     command.run(models, 20, tmp_path, said.append)
     report = (tmp_path / "report.md").read_text("utf-8")
-    assert len(said) == 2 * len(LENGTHS) + 1
-    for heading in ("Right answers of the loop", "Gold clips among", "Right answers, %", "Cost of a read"):
+    assert len(said) == 5 * len(LENGTHS) + 1
+    headings = (
+        "Right answers of the loop",
+        "Gold clips",
+        "Lists",
+        "Right answers from two",
+        "Right answers, %",
+        "Cost",
+    )
+    for heading in headings:
         assert f"## {heading}" in report
     assert f"linmem-tiny {untaught_folder.name}" in report
     assert "(n=20)" in report
-    for name in ("retrieval", "architectures", "cost"):
+    for name in ("retrieval", "summaries", "transcripts", "architectures", "cost"):
         assert (tmp_path / f"{name}.svg").read_text("utf-8").count("<svg") == 1
     (tmp_path / "report.md").unlink()
     said.clear()

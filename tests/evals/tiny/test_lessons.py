@@ -1,7 +1,7 @@
 """What linmem-tiny is taught, and that none of it is in the benchmark."""
 
 import re
-from itertools import groupby
+from itertools import accumulate, groupby, pairwise
 from operator import itemgetter
 from random import Random
 
@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from evals.benchmarks import household as bundled
 from evals.sample.generate import Draft
+from evals.sample.questions import SUMMARIES, Question
 from evals.sample.questions import UNKNOWN as NOT_IN_MEMORY
-from evals.sample.questions import Question
 from evals.sample.world import PEOPLE, Event
 from evals.tiny.language import ASSISTANT, END, POSITIONS, USER, tokenizer
 from evals.tiny.language import UNKNOWN as UNKNOWN_WORD
-from evals.tiny.lessons import Lesson, answer, choose, household, lesson
+from evals.tiny.lessons import Lesson, answer, by_subject, choose, household, lesson
 from linmem_langgraph.readers.base import NOTHING
 
 WORDS = tokenizer()
@@ -72,6 +72,45 @@ def test_each_token_of_the_memory_has_the_clip_of_its_line(seed: int) -> None:
     assert [line.strip() for line in lines] == turns(made)[0]
 
 
+@given(st.integers(0, 10**6))
+@settings(max_examples=25, deadline=None)
+def test_memory_and_questions_are_all_there_is(seed: int) -> None:
+    made = lesson(Random(seed), WORDS, clips=8, questions=6)
+    memory, *asked = made.lengths
+    ends = [memory, *accumulate(asked, initial=memory)][1:]
+    assert ends[-1] == len(made.tokens)
+    for begin, end in pairwise(ends):
+        text = WORDS.decode(made.tokens[begin:end], skip_special_tokens=False)
+        assert (text.startswith("Question:"), text.endswith(END), text.count(ASSISTANT)) == (True, True, 1)
+
+
+@given(st.integers(0, 10**6))
+@settings(max_examples=25, deadline=None)
+def test_by_subject_all_is_told_in_order_of_time_and_nothing_else(seed: int) -> None:
+    events, _ = household(Random(seed), 12, PEOPLE)
+    sorted_ = by_subject(events)
+    assert set(sorted_) == set(events)
+    for subject in {event.thing or event.person for event in events}:
+        about = [
+            event for event in events if subject in (event.thing, event.person) or event[1::3] == ("gives", subject)
+        ]
+        start = sorted_.index(about[0])
+        assert any(sorted_[at : at + len(about)] == about for at in range(start, len(sorted_)))
+
+
+@given(st.integers(0, 10**6), st.sampled_from([6, 20]))
+@settings(max_examples=25, deadline=None)
+def test_a_summary_lists_what_its_evidence_tells_the_last_first(seed: int, clips: int) -> None:
+    _, drafts = household(Random(seed), clips, PEOPLE, writers=SUMMARIES)
+    assert drafts or clips < 20
+    for asked in drafts:
+        events = asked.question.evidence
+        assert 2 <= len(events) <= 6
+        assert list(events) == sorted(events)
+        told = [event.thing if asked.form in ("all_taken", "all_put") else event.target for event in events]
+        assert asked.question.answer == ", ".join(dict.fromkeys(told[::-1]))
+
+
 def test_the_same_seed_gives_the_same_lesson() -> None:
     one, same, other = (lesson(Random(seed), WORDS, clips=8, questions=6) for seed in (1, 1, 2))
     assert one == same != other
@@ -119,6 +158,7 @@ def test_every_kind_is_asked_as_often_as_another_and_no_question_twice() -> None
     ("form", "said"),
     [
         ("often_did", "Anna drinks tea [3]. Anna drinks tea [1]. two."),
+        ("all_done", "Anna drinks tea [3]. Anna drinks tea [1]. two."),
         ("hop_given", "Anna drinks tea [1]. Anna drinks tea [3]. two."),
     ],
 )

@@ -2,16 +2,18 @@
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from langchain_core.messages import BaseMessage
 from langgraph.store.memory import InMemoryStore
 
 from evals.sample.generate import Draft
 from evals.sample.questions import UNKNOWN, Question
 from evals.sample.world import Event
-from evals.tiny.chat import tiny_model
-from evals.tiny.measure import Home, graded, homes, measure
+from evals.tiny.chat import TinyChatModel, tiny_model
+from evals.tiny.measure import Home, graded, homes, measure, measure_as_told
 from linmem_langgraph import LinearReader, Memory, MemoryRecord, Reading
 from linmem_langgraph.readers.base import NOTHING
 from linmem_langgraph.records import ScoredRecord
@@ -59,6 +61,39 @@ def test_positions_are_in_the_order_of_the_words_or_best_first() -> None:
     for model, text, named in (("tiny", "So it was [1]. And so [3]. hall.", (1, 3)), (None, "[1] x\n[3] x", (3, 1))):
         result = graded(HOUSE, WHERE, Reading(text=text, records=records, reader="any", model=model))
         assert (result.named, result.candidates) == (named, 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("Noah drinks tea [3]. Noah takes the red mug [1]. drink tea, red mug.", True),
+        ("[3] Noah drinks tea.\n[1] Noah takes the red mug.", True),
+        ("Noah takes the red mug [1]. red mug.", False),
+        ("Noah drinks teas [3]. Noah takes the red mug [1].", False),
+    ],
+)
+def test_an_item_counts_wherever_it_stands(text: str, told: bool) -> None:
+    asked = Draft("summary", "all_done", 3, Question("What did Noah do?", "drink tea, red mug", (EVENT,)))
+    assert graded(HOUSE, asked, Reading(text=text, reader="any")).is_told == told
+
+
+@pytest.mark.timeout(600)
+def test_records_are_read_in_the_order_in_which_they_are_told(
+    untaught_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, prompts = tiny_model(str(untaught_folder)), list[str]()
+    tokens_of = type(model)._tokens
+
+    def noted(self: TinyChatModel, messages: Sequence[BaseMessage]) -> list[int]:
+        prompts.append(messages[-1].text)
+        return tokens_of(self, messages)
+
+    monkeypatch.setattr(type(model), "_tokens", noted)
+    (home,) = asked = homes(4, 6, told=lambda events: [*reversed(events)])
+    assert [result.question for result in measure_as_told(model, asked)] == [each.question.text for each in home.asked]
+    lines = "".join(f"[{record.position}] {record.text}\n" for record in home.records)
+    assert all(lines in prompt for prompt in prompts)
+    assert len(prompts) == 7  # it is primed first
 
 
 @pytest.mark.parametrize("command", ["train", "publish"])

@@ -1,5 +1,6 @@
 """linmem-tiny computes what transformers computes: as it is taught, as it is published, as it runs without torch."""
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -18,46 +19,65 @@ from linmem_langgraph.errors import ConfigError
 pytestmark = pytest.mark.timeout(600)
 
 
-@pytest.mark.parametrize("length", [1, 63, 64, 150])
-@pytest.mark.parametrize("begins", [False, True])
+def paths(lengths: list[list[int]]) -> Iterator[tuple[list[int], int]]:
+    """Each way from a root to an end, as places in the row of all tokens, and how many of them are the trunk's."""
+    start = 0
+    for trunk, *branches in lengths:
+        stem = [*range(start, start + trunk)]
+        start += trunk
+        yield stem, 0
+        for length in branches:
+            yield [*stem, *range(start, start + length)], trunk
+            start += length
+
+
+@pytest.mark.parametrize("lengths", [[[1]], [[63]], [[64]], [[150]], [[31, 1, 70, 32], [5, 3], [96, 33]]])
 @pytest.mark.parametrize(("key_heads", "heads"), [(1, 2), (4, 4)])
 def test_the_chunks_of_the_delta_rule_are_its_recurrence(
-    torch: Any, length: int, begins: bool, key_heads: int, heads: int
+    torch: Any, lengths: list[list[int]], key_heads: int, heads: int
 ) -> None:
     from evals.tiny.delta_rule import chunked
+    from evals.tiny.tree import tree
 
-    made = torch.Generator().manual_seed(length)
-    query, key = (torch.randn(2, length, key_heads, 16, generator=made) for _ in "qk")
-    value = torch.randn(2, length, heads, 24, generator=made)
-    decay, strength = -torch.rand(2, length, heads, generator=made), torch.rand(2, length, heads, generator=made)
-    state = torch.randn(2, heads, 16, 24, generator=made) if begins else torch.zeros(2, heads, 16, 24)
-    found, last = chunked(
-        query, key, value, g=decay, beta=strength, initial_state=state if begins else None, output_final_state=True
-    )
+    length, made = sum(map(sum, lengths)), torch.Generator().manual_seed(len(lengths))
+    query, key = (torch.randn(1, length, key_heads, 16, generator=made) for _ in "qk")
+    value = torch.randn(1, length, heads, 24, generator=made)
+    decay, strength = -torch.rand(1, length, heads, generator=made), torch.rand(1, length, heads, generator=made)
+    found, _ = chunked(query, key, value, g=decay, beta=strength, tree=tree(lengths))
     unit = [(x / x.norm(dim=-1, keepdim=True)).repeat_interleave(heads // key_heads, 2) for x in (query, key)]
-    for at in range(length):
-        q, k, v = (x[:, at] for x in (*unit, value))
-        forgotten = state * decay[:, at].exp()[..., None, None]
-        correction = strength[:, at, :, None] * (v - torch.einsum("bhkv,bhk->bhv", forgotten, k))
-        state = forgotten + torch.einsum("bhk,bhv->bhkv", k, correction)
-        wanted = torch.einsum("bhkv,bhk->bhv", state, q) / 4
-        assert (found[:, at] - wanted).abs().max() < 1e-5
-    assert (last - state).abs().max() < 1e-5
+    for path, _ in paths(lengths):
+        state = torch.zeros(heads, 16, 24)
+        for at in path:
+            q, k, v = (x[0, at] for x in (*unit, value))
+            forgotten = state * decay[0, at].exp()[:, None, None]
+            correction = strength[0, at, :, None] * (v - torch.einsum("hkv,hk->hv", forgotten, k))
+            state = forgotten + torch.einsum("hk,hv->hkv", k, correction)
+            wanted = torch.einsum("hkv,hk->hv", state, q) / 4
+            assert (found[0, at] - wanted).abs().max() < 1e-5
 
 
-def test_what_it_is_taught_with_gives_the_gradients_of_transformers(torch: Any) -> None:
-    from evals.tiny.architectures import untaught
-    from evals.tiny.delta_rule import quick
+@pytest.mark.parametrize("kind", ["hybrid", "linear", "softmax"])
+def test_questions_at_once_are_learnt_as_if_each_were_asked_alone(torch: Any, kind: Any) -> None:
+    from evals.tiny.architectures import HIDDEN, untaught
+    from evals.tiny.branches import read
+    from evals.tiny.tree import tree
 
-    tokens = torch.randint(0, 300, (2, 100), generator=torch.Generator().manual_seed(1))
-    gradients = []
-    for how in (quick, _slow):
-        model = untaught("hybrid", seed=1)
-        with how():
-            model(tokens, labels=tokens, use_cache=False).loss.backward()
-        gradients.append({name: values.grad for name, values in model.named_parameters()})
-    for name, wanted in gradients[1].items():
-        assert (gradients[0][name] - wanted).norm() <= 1e-3 * wanted.norm() + 1e-6, name
+    lengths = [[70, *range(9, 31)], [33, 40]]
+    made = torch.Generator().manual_seed(1)
+    tokens = torch.randint(0, 300, (sum(map(sum, lengths)),), generator=made)
+    alone, together = untaught(kind, seed=1), untaught(kind, seed=1)
+    wanted = torch.zeros(len(tokens), HIDDEN)
+    for path, trunk in paths(lengths):
+        hidden = alone.model(tokens[path][None], use_cache=False).last_hidden_state[0]
+        wanted[path[trunk:]] = hidden[trunk:]
+    found = read(together, tokens[None], tree(lengths)).last_hidden_state[0]
+    assert (found - wanted).abs().max() < 1e-3
+    weights = torch.randn(HIDDEN, 7, generator=made)
+    for hidden in (found, wanted):
+        (hidden @ weights).square().sum().backward()
+    for (name, values), (_, others) in zip(together.named_parameters(), alone.named_parameters(), strict=True):
+        if others.grad is not None:
+            assert (values.grad - others.grad).norm() <= 1e-3 * others.grad.norm(), name
 
 
 @pytest.mark.parametrize("kind", ["hybrid", "linear", "softmax"])
@@ -153,8 +173,3 @@ def test_a_team_teaches_one_model(torch: Any, tmp_path: Path) -> None:
     assert team[0].progress == team[1].progress
     assert not torch.equal(*rows)  # each had lessons of its own
     assert [path.parent.name for path in tmp_path.glob("*/checkpoint.pt")] == ["0"]
-
-
-class _slow:
-    def __enter__(self) -> None: ...
-    def __exit__(self, *_: object) -> None: ...
