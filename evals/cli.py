@@ -16,7 +16,7 @@ from evals.judge import judge as judge_run
 from evals.predict import predict as predict_run
 from evals.report import report as report_run
 from evals.report import terminal_table
-from linmem_langgraph.errors import ConfigError, LinmemError
+from linmem_langgraph.errors import ConfigError, LinmemError, UnsafeFile
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 
@@ -105,6 +105,27 @@ def ablations(
 
     found = run_ablations(models_of(models or []), questions, out, console.print)
     console.print(f"{len(found)} tables: {out / 'report.md'}")
+
+
+@app.command("import-graphs")
+def import_graphs(
+    source: Annotated[Path, typer.Argument(help="A graph (.pkl), an archive (.tar.gz), or a folder of them.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The benchmark's folder.")] = Path("data/m3_bench"),
+) -> None:
+    """Convert M3-Agent's memory graphs to memories and vectors, without running what is in the files."""
+    from evals.m3_graphs.convert import import_graphs as convert
+
+    with _progress("importing") as advance:
+        found = convert(source, out, advance)
+    written = [graph for graph in found if graph.refused is None]
+    noticed = Counter[str]()
+    for graph in written:
+        noticed.update(graph.noticed)
+    console.print(f"{len(written)} graphs, {sum(graph.texts for graph in written):,} texts, in {out}")
+    for what, count in noticed.items():
+        console.print(f"{count:,} {what}", highlight=False)
+    if refused := [graph.refused for graph in found if graph.refused]:
+        raise UnsafeFile(f"{len(refused)} of {len(found)} graphs were refused. {' '.join(refused)}")
 
 
 def _predict(run: RunConfig, out: Path) -> None:
