@@ -128,6 +128,22 @@ def import_graphs(
         raise UnsafeFile(f"{len(refused)} of {len(found)} graphs were refused. {' '.join(refused)}")
 
 
+@app.command("check-parity")
+def check_parity(
+    folder: Annotated[Path, typer.Argument(help="Graphs, cases.json and hash_embedding.py, which is run.")],
+) -> None:
+    """Compare the search over memory graphs with what M3-Agent's own was recorded to do; 1 if a case differs."""
+    from evals.m3_graphs.parity import check
+
+    cases = check(folder)
+    for case in cases:
+        console.print(f"{case.outcome:9}{case.name}{': ' if case.why else ''}{case.why}", markup=False, highlight=False)
+    counts = Counter(case.outcome for case in cases)
+    console.print(f"{len(cases)} cases: {', '.join(f'{count} {outcome}' for outcome, count in counts.items())}")
+    if counts["differs"]:
+        raise typer.Exit(1)
+
+
 def _predict(run: RunConfig, out: Path) -> None:
     with _progress("answering") as advance:
         rows = predict_run(run, out, advance)
@@ -192,7 +208,8 @@ def _of_run(config: str, out: Path | None, changes: list[str] | None) -> tuple[R
 def _config_file(name: str) -> Path:
     if name.endswith((".yaml", ".yml")):
         return Path(name)
-    known = sorted(file.stem for file in CONFIGS.glob("*.yaml"))
+    files = [file.relative_to(CONFIGS).with_suffix("") for file in CONFIGS.rglob("*.yaml")]
+    known = sorted(file.as_posix() for file in files if file.parts[0] != "serve")
     if name not in known:
         raise ConfigError(f"unknown config {name!r}; choose {', '.join(known)}, or name a YAML file")
     return CONFIGS / f"{name}.yaml"

@@ -1,15 +1,20 @@
 """The reader a config names, and the two controls, which are readers as well."""
 
 from collections.abc import Collection
+from inspect import signature
 from pathlib import Path
 from secrets import token_hex
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from evals.config import ReaderConfig
-from linmem_langgraph import transcript
+from evals.m3_graphs.reader import GraphReader
+from evals.m3_graphs.vectors import StoredEmbeddings, StoredVectors
+from linmem_langgraph import by_name, transcript
+from linmem_langgraph.errors import ConfigError
 from linmem_langgraph.log import Change, Log
 from linmem_langgraph.readers import Query, Reader, create_reader
 from linmem_langgraph.readers.base import NOTHING
+from linmem_langgraph.readers.chroma import ChromaReader
 from linmem_langgraph.readers.linear import LinearReader
 from linmem_langgraph.records import Reading, ScoredRecord
 
@@ -24,6 +29,8 @@ def configured_reader(config: ReaderConfig, path: Path) -> Reader:
         ConfigError: the reader, an option, or the name of a model or of embeddings is unknown.
     """
     options = dict(config.options)
+    if config.name == GraphReader.name:
+        return _graph_reader(options, path)
     if config.name == LinearReader.name:
         options.setdefault("cache_secret", token_hex())
         if str(options.get("model")).startswith(EMBEDDED):
@@ -31,6 +38,24 @@ def configured_reader(config: ReaderConfig, path: Path) -> Reader:
 
             options["model"] = tiny_model(options["model"].removeprefix(EMBEDDED))
     return create_reader(config.name, path, options)
+
+
+def _graph_reader(options: dict[str, Any], path: Path) -> GraphReader:
+    """With `vectors`, the folder that graphs were imported into, and `embeddings`, what they were made with."""
+    own = signature(GraphReader).parameters.keys() - {"inner"}
+    known = {*own, "vectors", "embeddings", "hnsw"}
+    if unknown := sorted(options.keys() - known):
+        raise ConfigError(f"unknown option {unknown[0]!r} of the m3_graph reader; choose {', '.join(sorted(known))}")
+    if not isinstance(folder := options.get("vectors"), str) or not (Path(folder) / "vectors").is_dir():
+        raise ConfigError(f"vectors is {folder!r}: name the folder of python -m evals import-graphs")
+    name = str(options.get("embeddings"))
+    queries = by_name.embeddings(name)
+    if queries is None:
+        raise ConfigError("embeddings is 'default': name those the graphs were made with")
+    stored = StoredEmbeddings(StoredVectors(Path(folder)), queries, name=f"graph:{name}")
+    inner = create_reader("chroma", path, {"embeddings": stored, "hnsw": options.get("hnsw")})
+    assert isinstance(inner, ChromaReader)
+    return GraphReader(inner, **{name: value for name, value in options.items() if name in own})
 
 
 def weights(config: ReaderConfig) -> str:

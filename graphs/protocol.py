@@ -55,18 +55,19 @@ def parse_turn(text: str) -> Turn | None:
     return None
 
 
-def render_knowledge(records: Iterable[Mapping[str, Any]]) -> str:
+def render_knowledge(records: Iterable[Mapping[str, Any]], found: Iterable[int] = ()) -> str:
     """Search results as the controller knows them: texts by clip, in order of clips.
 
     Args:
         records: records as plain dicts, with `position` and `text`, in log order within a position.
+        found: clips that are named also if no record is theirs.
     """
-    clips: dict[int, list[str]] = defaultdict(list)
+    clips: dict[int, list[str]] = defaultdict(list, {clip: [] for clip in found})
     for record in records:
         clips[record["position"]].append(record["text"])
     shown = {f"CLIP_{position}": clips[position] for position in sorted(clips)}
     knowledge = f"Searched knowledge: {json.dumps(shown, ensure_ascii=False)}"
-    return knowledge if any(clips.values()) else f"{knowledge}\n{EMPTY_HINT}"
+    return knowledge if clips else f"{knowledge}\n{EMPTY_HINT}"
 
 
 def render_text(text: str) -> str:

@@ -1,12 +1,11 @@
 """Retrieval: the records nearest to the query in a Chroma index."""
 
+import math
 from collections.abc import Callable, Collection
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Lock
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
-
-import numpy as np
 
 from linmem_langgraph import transcript
 from linmem_langgraph.errors import ConfigError, LinmemError, ReaderUnavailable
@@ -24,6 +23,8 @@ if TYPE_CHECKING:
     from chromadb.api import ClientAPI
 
 T = TypeVar("T")
+
+By = Literal["record", "position"]
 
 _HNSW = ("ef_search", "ef_construction", "max_neighbors")
 
@@ -57,7 +58,7 @@ class ChromaReader(Reader):
         *,
         client: "ClientAPI | None" = None,
         embeddings: Any = None,
-        by: Literal["record", "position"] = "record",
+        by: By = "record",
         limit: int = 5,
         neighbours: int = 0,
         threshold: float | None = None,
@@ -111,52 +112,49 @@ class ChromaReader(Reader):
         if self._temporary is not None:
             self._temporary.cleanup()
 
+    def nearest(
+        self, log: Log, query: Query, *, by: By | None = None, threshold: float | None = None
+    ) -> list[ScoredRecord]:
+        """The records nearest to the query, the best first; of equal ones the earlier in the log.
+
+        Args:
+            by: "record" gives `limit` of them; "position" as many as it takes for `limit` positions; None = as the
+                reader reads.
+            threshold: only those with at least this cosine similarity; None = no bound.
+        """
+        return self._reaching(lambda: self._nearest(log, query, by or self._by, threshold)[0], log)
+
     def _read(self, log: Log, query: Query) -> Reading:
-        index = self._index(log)
-        collection = index.current(log)
-        if collection is None:
-            return Reading(text=NOTHING, reader=self.name)
-        vector = self._embedder.query(query.text)
-        index.check_dimension(collection, vector)
-        scored, in_order = self._nearest(collection, vector, log, query)
-        if self._by == "position":
+        scored, in_order, collection = self._nearest(log, query, self._by, self._threshold)
+        if collection is not None and self._by == "position":
             scored, in_order = self._widened(collection, log, query, scored)
         return Reading(
             text=transcript.render(in_order).rstrip("\n") or NOTHING, records=tuple(scored), reader=self.name
         )
 
     def _nearest(
-        self, collection: "ChromaCollection", vector: np.ndarray, log: Log, query: Query
-    ) -> tuple[list[ScoredRecord], list[MemoryRecord]]:
+        self, log: Log, query: Query, by: By, threshold: float | None
+    ) -> tuple[list[ScoredRecord], list[MemoryRecord], "ChromaCollection | None"]:
         """The best, first to last and in log order: `limit` records, or as many as it takes for `limit` positions."""
+        index = self._index(log)
+        collection = index.current(log)
+        if collection is None:
+            return [], [], None
+        vector = self._embedder.query(query.text)
+        index.check_dimension(collection, vector)
         limit, kept, found = query.limit or self._limit, list[ScoredRecord](), list[MemoryRecord]()
+        least = -math.inf if threshold is None else threshold
         # One more than needed: whoever ties with the last one kept must be seen, or the index would choose among them.
-        for hits in nearest(collection, vector, where_of(query), 1 + (limit if self._by == "record" else 4 * limit)):
+        for hits in nearest(collection, vector, where_of(query), 1 + (limit if by == "record" else 4 * limit)):
             found = log.get([key for key, _ in hits])
             scores = dict(hits)
-            admitted = [record for record in found if query.admits(record) and self._near(scores[str(record.key)])]
-            kept, full = self._best(admitted, scores, limit)
+            admitted = [record for record in found if query.admits(record) and scores[str(record.key)] >= least]
+            kept, full = _best(admitted, scores, limit, by)
             worst = kept[-1].score if kept else None
-            if not self._near(hits[-1][1]) or (full and worst is not None and worst > hits[-1][1]):
+            if hits[-1][1] < least or (full and worst is not None and worst > hits[-1][1]):
                 break
         keys = {hit.record.key for hit in kept}
-        return kept, [record for record in found if record.key in keys]
-
-    def _near(self, score: float) -> bool:
-        return self._threshold is None or score >= self._threshold
-
-    def _best(
-        self, records: list[MemoryRecord], scores: dict[str, float], limit: int
-    ) -> tuple[list[ScoredRecord], bool]:
-        """Best first, of equal ones the earlier, until there are `limit` records or positions; whether there are."""
-        kept, groups = list[ScoredRecord](), set[int | str | None]()
-        for record in sorted(records, key=lambda record: -scores[str(record.key)]):
-            # The log's records are valid; validating them again would cost as much as finding them.
-            kept.append(ScoredRecord.model_construct(record=record, score=scores[str(record.key)]))
-            groups.add(record.key if self._by == "record" else record.position)
-            if len(groups) == limit:
-                return kept, True
-        return kept, False
+        return kept, [record for record in found if record.key in keys], collection
 
     def _widened(
         self, collection: "ChromaCollection", log: Log, query: Query, best: list[ScoredRecord]
@@ -214,3 +212,15 @@ class ChromaReader(Reader):
             f"Chroma at {self._source.place} does not answer ({type(exc).__name__}: {exc}). Start a server with: "
             "chroma run --host HOST --port PORT; an embedded folder is derived from the log and may be deleted"
         )
+
+
+def _best(records: list[MemoryRecord], scores: dict[str, float], limit: int, by: By) -> tuple[list[ScoredRecord], bool]:
+    """Best first, of equal ones the earlier, until there are `limit` records or positions; whether there are."""
+    kept, groups = list[ScoredRecord](), set[int | str | None]()
+    for record in sorted(records, key=lambda record: -scores[str(record.key)]):
+        # The log's records are valid; validating them again would cost as much as finding them.
+        kept.append(ScoredRecord.model_construct(record=record, score=scores[str(record.key)]))
+        groups.add(record.key if by == "record" else record.position)
+        if len(groups) == limit:
+            return kept, True
+    return kept, False
