@@ -30,7 +30,8 @@ class Found(NamedTuple):
     """What a search gives.
 
     Args:
-        clips: those that are new, the best first; also such of which nothing is shown. None were searched node-wise.
+        clips: those that are new, the best first, then their neighbours; also such of which nothing is shown. None were
+            searched node-wise.
         shown: by clip; within one in order, or the best first where it was searched node-wise.
     """
 
@@ -46,6 +47,7 @@ class GraphReader(Reader):
         clips: how many a search gives, of which those seen are left out.
         nodes: how many texts a node-wise search gives.
         threshold: the least cosine similarity of a clip's best text.
+        neighbours: so many clips before and after each that is found, too.
         episodic_only: show what happened, not what holds.
     """
 
@@ -58,10 +60,11 @@ class GraphReader(Reader):
         clips: int = 2,
         nodes: int = 20,
         threshold: float | None = 0.5,
+        neighbours: int = 0,
         episodic_only: bool = False,
     ) -> None:
         self._inner, self._clips, self._nodes, self._threshold = inner, clips, nodes, threshold
-        self._episodic_only = episodic_only
+        self._neighbours, self._episodic_only = neighbours, episodic_only
 
     def read(self, log: Log, query: Query) -> Reading:
         """What the search finds, by clip."""
@@ -83,7 +86,15 @@ class GraphReader(Reader):
         }
         if NODE_WISE in query.text if node_wise is None else node_wise:
             return _by_node(search, told, query.limit or self._nodes)
-        return _by_clip(search, told, query.limit or self._clips, self._threshold, query.exclude)
+        scores = _clips(search, query.limit or self._clips, self._threshold)
+        around = {clip + step for clip in scores for step in range(-self._neighbours, self._neighbours + 1)}
+        by_clip: dict[int, list[MemoryRecord]] = {clip: [] for clip in scores}
+        for record in told.values():
+            if record.position in around:
+                by_clip.setdefault(record.position, []).append(record)
+        new = {clip: records for clip, records in by_clip.items() if not _is_seen(clip, records, query.exclude)}
+        shown = [ScoredRecord(record=record, score=scores.get(clip)) for clip in sorted(new) for record in new[clip]]
+        return Found(tuple(new), tuple(shown))
 
     def update(self, log: Log, change: Change) -> None:
         """Index what was written."""
@@ -135,17 +146,12 @@ Told = Mapping[str | None, MemoryRecord]
 """What can be shown, by key, in log order."""
 
 
-def _by_clip(search: _Search, told: Told, limit: int, threshold: float | None, seen: Collection[int | str]) -> Found:
+def _clips(search: _Search, limit: int, threshold: float | None) -> dict[int, float]:
+    """The best clips with their scores, the best first."""
     scores = dict[int, float]()
     for hit in search.nearest("position", limit, threshold):
         scores.setdefault(hit.record.position or 0, hit.score or 0.0)
-    by_clip: dict[int, list[MemoryRecord]] = {clip: [] for clip in islice(scores, limit)}
-    for record in told.values():
-        if record.position in by_clip:
-            by_clip[record.position].append(record)
-    new = {clip: records for clip, records in by_clip.items() if not _is_seen(clip, records, seen)}
-    shown = [ScoredRecord(record=record, score=scores[clip]) for clip in sorted(new) for record in new[clip]]
-    return Found(tuple(new), tuple(shown))
+    return dict(islice(scores.items(), limit))
 
 
 def _by_node(search: _Search, told: Told, limit: int) -> Found:

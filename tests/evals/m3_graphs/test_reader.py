@@ -129,6 +129,16 @@ def test_what_was_seen_takes_its_place_among_the_best() -> None:
     assert found("red mug", limit=2, seen=keys[:1]).clips in (first.clips, first.clips[1:])
 
 
+def test_neighbours_of_what_is_found_are_shown_unless_they_were_seen() -> None:
+    assert found("reads a book", limit=1, neighbours=1).clips == (1, 0, 2)
+    assert found("reads a book", limit=1, neighbours=1, seen=(0,)).clips == (1, 2)
+    both = found("red mug", limit=2, neighbours=5)
+    assert [hit.record.position for hit in both.shown] == [0, 0, 1, 2, 3]
+    assert {hit.record.position for hit in both.shown if hit.score is None} == {0, 1, 2, 3} - set(both.clips[:2])
+    reader = search(remembered(HOUSE), Query(text="reads a book", limit=1, until=1), neighbours=1)
+    assert reader.clips == (1, 0)
+
+
 def test_texts_are_found_one_by_one_for_a_character_id_whatever_was_seen() -> None:
     result = found("character id of the red mug", limit=2, seen=(0, 1, 2, 3))
     assert (result.clips, len(result.shown)) == ((), 2)
@@ -201,6 +211,9 @@ def test_a_wrong_setup_is_named(
         configured_reader(ReaderConfig(name="m3_graph", options=options), tmp_path)
 
 
-def test_the_config_is_one() -> None:
-    config = load_config(ROOT / "configs" / "m3_bench" / "embedding.yaml")
-    assert (config.reader.name, config.protocol) == ("m3_graph", "m3")
+@pytest.mark.parametrize("file", sorted((ROOT / "configs" / "m3_bench").glob("*.yaml")), ids=lambda file: file.stem)
+def test_the_configs_are_understood(file: Path, tmp_path: Path) -> None:
+    config = load_config(file)
+    (tmp_path / "vectors").mkdir()
+    options = {**config.reader.options, "vectors": str(tmp_path), "embeddings": "lexical"}
+    configured_reader(ReaderConfig(name=config.reader.name, options=options), tmp_path).close()
