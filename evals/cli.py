@@ -11,6 +11,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from evals.compare import compare as compare_sides
+from evals.compare import comparison_table, side
 from evals.config import RunConfig, load_config
 from evals.judge import judge as judge_run
 from evals.predict import predict as predict_run
@@ -80,6 +82,17 @@ def run(
     _predict(resolved, folder)
     _judge(resolved, folder)
     _report(resolved, folder)
+
+
+@app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(help="A run's folder.")],
+    second: Annotated[Path, typer.Argument(help="Another's, or the same.")],
+    arms: Annotated[tuple[str, str], typer.Option("--arms", help="Which row of each.")] = ("main", "main"),
+) -> None:
+    """Which of two readers is better, question by question; refused where they were not asked and judged alike."""
+    one, other = side(first, arms[0]), side(second, arms[1])
+    console.print(comparison_table(one, other, compare_sides(one, other)))
 
 
 @app.command()

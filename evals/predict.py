@@ -67,7 +67,7 @@ def predict(config: RunConfig, out: Path, progress: Progress = lambda done, tota
         file = RowFile(out / "predictions.jsonl")
         file.mend()
         everything = ("main", *config.compared, *CONTROLS)
-        hashes = {arm: config_hash(config, arm, benchmark.fingerprint + _weights(config, arm)) for arm in everything}
+        hashes = {arm: config_hash(config, arm, fingerprint(config, arm, benchmark.fingerprint)) for arm in everything}
         rows = {row.key: row for row in file.read(Prediction)}
         if strange := [row for row in rows.values() if row.config not in hashes.values()]:
             raise ConfigError(
@@ -205,8 +205,9 @@ def summarize(state: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _weights(config: RunConfig, arm: str) -> str:
-    return "" if arm in CONTROLS else weights(config.compared.get(arm, config.reader))
+def fingerprint(config: RunConfig, arm: str, data: str) -> str:
+    """What tells the data and the weights of an arm from others."""
+    return data if arm in CONTROLS else data + weights(config.compared.get(arm, config.reader))
 
 
 def _run_job(
