@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from evals.audit import audit, audit_table
 from evals.compare import compare as compare_sides
 from evals.compare import comparison_table, side
 from evals.config import RunConfig, load_config
@@ -93,6 +94,20 @@ def compare(
     """Which of two readers is better, question by question; refused where they were not asked and judged alike."""
     one, other = side(first, arms[0]), side(second, arms[1])
     console.print(comparison_table(one, other, compare_sides(one, other)))
+
+
+@app.command("audit-judge")
+def audit_judge(
+    config: Config = "",
+    out: Out = None,
+    changes: Changes = None,
+    questions: Annotated[int, typer.Option(min=1, help="How many are asked, four times each.")] = 200,
+) -> None:
+    """Whether the judge of a run passes gold answers, and neither answers to other questions nor vague ones."""
+    run, folder = _of_run(config, out, changes)
+    with _progress("judging") as advance:
+        found = audit(run, folder, questions, advance)
+    console.print(audit_table(found))
 
 
 @app.command()

@@ -119,7 +119,7 @@ def judge(config: RunConfig, out: Path, progress: Progress = lambda done, total:
     predictions = list(RowFile(out / "predictions.jsonl").read(Prediction))
     if not predictions:
         raise ConfigError(f"{out / 'predictions.jsonl'} has no rows: run predict first")
-    grade, name = _grader(config.judge, config)
+    grade, name = grader(config.judge, config)
     with only_writer(out):
         return _judge(predictions, grade, name, config, out, progress)
 
@@ -152,7 +152,12 @@ def _judge(
     return [grades[prediction.key] for prediction in predictions]
 
 
-def _grader(judge: JudgeConfig, config: RunConfig) -> tuple[Callable[[Prediction], Grade], str]:
+def grader(judge: JudgeConfig, config: RunConfig) -> tuple[Callable[[Prediction], Grade], str]:
+    """What grades a row, and what it is called in grades.
+
+    Raises:
+        ConfigError: the judge's model is not named, or cannot be made.
+    """
     if judge.kind == "lexical":
         return lambda prediction: _grade(prediction, "lexical", _lexical), "lexical"
     if judge.model is None:

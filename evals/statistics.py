@@ -63,6 +63,19 @@ def mcnemar(first: int, second: int) -> float:
     return min(1.0, float(2 * tail / 2**tosses))
 
 
+def kappa(pairs: Sequence[tuple[float, float]]) -> float | None:
+    """How far two judges agree beyond chance: 1 = always, 0 = as if by chance (Cohen, 1960). Labels are 0 or 1.
+
+    None where chance alone would have them agree always, or there are no pairs.
+    """
+    if not pairs:
+        return None
+    one, other = (sum(column) / len(pairs) for column in zip(*pairs, strict=True))
+    chance = one * other + (1 - one) * (1 - other)
+    agreed = sum(first == second for first, second in pairs) / len(pairs)
+    return None if chance == 1 else (agreed - chance) / (1 - chance)
+
+
 def detectable(difference: Estimate) -> float:
     """The smallest true difference that such questions would show in 4 of 5 runs, at 95% confidence.
 
