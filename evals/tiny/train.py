@@ -92,7 +92,7 @@ class Plan:
 
     kind: Kind
     seed: int = 0
-    tokens: int = 60_000_000
+    tokens: int = 48_000_000
     batch: int = 2_500
     questions: int = 48
     rate: float = 3e-3

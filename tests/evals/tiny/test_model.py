@@ -150,7 +150,7 @@ def test_stopped_and_gone_on_it_learns_the_same(torch: Any, tmp_path: Path, monk
     with pytest.raises(ConfigError, match="is of another plan"):
         Teaching(Plan("hybrid", seed=1), tmp_path / "parts")
     with monkeypatch.context() as patched:
-        patched.setitem(COURSE, "mastered", 0.5)
+        patched.setitem(COURSE, "mastered", 0.9)
         with pytest.raises(ConfigError, match="was taught in another way"):
             Teaching(plan, tmp_path / "parts")
     monkeypatch.setattr("evals.tiny.language.PHRASES", ())
