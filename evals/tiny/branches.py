@@ -5,6 +5,7 @@ What works on single tokens need not know. What looks back does so along the tre
 in `delta_rule`.
 """
 
+from threading import Lock
 from typing import Any
 from unittest.mock import patch
 
@@ -16,10 +17,16 @@ from transformers.models.qwen3_next import modeling_qwen3_next
 from evals.tiny.delta_rule import chunked, convolved
 from evals.tiny.tree import Tree
 
+_ALONE = Lock()
+
 
 def read(model: Qwen3NextForCausalLM, tokens: torch.Tensor, tree: Tree) -> Any:
-    """The outputs of the model's body for `tokens` (1, length), with the hidden states of all layers."""
+    """The outputs of the model's body for `tokens` (1, length), with the hidden states of all layers.
+
+    Meanwhile the library's own functions are replaced, so it is one thread at a time, and no other runs such a model.
+    """
     with (
+        _ALONE,
         patch.object(modeling_qwen3_next, "torch_chunk_gated_delta_rule", chunked),
         patch.object(modeling_qwen3_next, "causal_conv1d_fn", convolved),
         patch.object(modeling_qwen3_next.ALL_ATTENTION_FUNCTIONS, "get_interface", lambda *_: attention),

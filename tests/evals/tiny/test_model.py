@@ -159,6 +159,8 @@ def test_stopped_and_gone_on_it_learns_the_same(torch: Any, tmp_path: Path, monk
 
 
 def test_a_team_teaches_one_model(torch: Any, tmp_path: Path) -> None:
+    from transformers.models.qwen3_next import modeling_qwen3_next
+
     from evals.tiny.train import Plan, Teaching, Team
 
     plan = Plan("hybrid", tokens=3_000, batch=800)
@@ -167,6 +169,7 @@ def test_a_team_teaches_one_model(torch: Any, tmp_path: Path) -> None:
     with ThreadPoolExecutor(2) as threads:
         for taught in [threads.submit(each.run, lambda line: None, steps=2) for each in team]:
             taught.result(timeout=120)
+    assert modeling_qwen3_next.causal_conv1d_fn.__module__ == modeling_qwen3_next.__name__
     one, other = (each.model.state_dict() for each in team)
     for name, values in one.items():
         assert torch.equal(values, other[name]), name
