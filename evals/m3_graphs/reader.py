@@ -7,12 +7,15 @@ gives all that is told of them, but not again what was seen. What is shown names
 `until` bounds who is who as it bounds texts: the reference lets later equivalences through.
 """
 
+import math
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import islice, product
 from typing import ClassVar, NamedTuple
 
 from evals.m3_graphs.entities import EQUIVALENCE, TAG, Characters, about, as_characters, characters
 from linmem_langgraph import transcript
+from linmem_langgraph.filters import matches
 from linmem_langgraph.log import Change, Log
 from linmem_langgraph.readers import Query, Reader
 from linmem_langgraph.readers.base import NOTHING
@@ -82,7 +85,9 @@ class GraphReader(Reader):
         told = {
             record.key: record.model_copy(update={"text": as_characters(record.text, search.cast)})
             for record in search.known
-            if record.kind != EQUIVALENCE and not (self._episodic_only and record.kind == "semantic")
+            if record.kind != EQUIVALENCE
+            and not (self._episodic_only and record.kind == "semantic")
+            and matches(record, query.filter)
         }
         if NODE_WISE in query.text if node_wise is None else node_wise:
             return _by_node(search, told, query.limit or self._nodes)
@@ -122,7 +127,7 @@ class _Search:
         self.cast = characters(self.known)
         self._texts = variants(query.text, self.cast)
         self._unmeant = _unmeant(query.text, self.known, self.cast)
-        self._nodes = {record.key: int(str(record.key).removeprefix("node_")) for record in self.known}
+        self._nodes = {record.key: _number(record) for record in self.known}
         nodes = list(self._nodes.values())
         self._in_order = nodes == sorted(nodes)
 
@@ -170,6 +175,12 @@ def variants(text: str, cast: Characters) -> list[str]:
     named = [name for name in dict.fromkeys(TAG.findall(text)) if name in cast]
     choices = islice(product(*(cast[name] for name in named)), VARIANTS)
     return [_renamed(text, dict(zip(named, choice, strict=True))) for choice in choices]
+
+
+def _number(record: MemoryRecord) -> float:
+    """Of the node it was; what was written otherwise comes after all nodes, in log order."""
+    node = re.fullmatch(r"node_(\d+)", str(record.key))
+    return int(node[1]) if node else math.inf
 
 
 def _renamed(text: str, names: Mapping[str, str]) -> str:

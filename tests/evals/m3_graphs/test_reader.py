@@ -139,6 +139,22 @@ def test_neighbours_of_what_is_found_are_shown_unless_they_were_seen() -> None:
     assert reader.clips == (1, 0)
 
 
+def test_what_was_written_otherwise_is_found_after_nodes_that_are_as_near() -> None:
+    twin = MemoryRecord(text="<face_1> reads a book.", position=0, key="written by hand")
+    result = search([*remembered(HOUSE), twin], Query(text="reads a book", limit=2))
+    assert result.clips == (1, 0)
+    assert texts(result)[-1] == "<character_1> reads a book."
+    assert texts(result).count("<character_1> reads a book.") == 2
+
+
+@pytest.mark.parametrize("text", ["red mug shelf kitchen", "character id red mug shelf kitchen"])
+def test_a_filter_bounds_what_is_shown(text: str) -> None:
+    for kind in ("semantic", "episodic"):
+        query = Query(text=text, limit=5, filter={"kind": kind})
+        shown = search(remembered(HOUSE), query, neighbours=1).shown
+        assert {hit.record.kind for hit in shown} == {kind}
+
+
 def test_texts_are_found_one_by_one_for_a_character_id_whatever_was_seen() -> None:
     result = found("character id of the red mug", limit=2, seen=(0, 1, 2, 3))
     assert (result.clips, len(result.shown)) == ((), 2)
