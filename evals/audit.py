@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from rich.table import Table
 
+from evals.cache import ContentCache
 from evals.config import JudgeConfig, RunConfig
 from evals.judge import grader, words
 from evals.rows import Grade, Prediction, RowFile
@@ -42,9 +43,16 @@ class Audit(NamedTuple):
 
 
 def audit(
-    config: RunConfig, folder: Path, questions: int, progress: Callable[[int, int], object] = lambda done, total: None
+    config: RunConfig,
+    folder: Path,
+    questions: int,
+    progress: Callable[[int, int], object] = lambda done, total: None,
+    cache: ContentCache | None = None,
 ) -> Audit:
     """Ask the judge of a run about the first so many questions of its main reader.
+
+    Args:
+        cache: what the judge has said before is not asked again.
 
     Raises:
         ConfigError: there are no predictions that can be scored, or the judge fails.
@@ -56,7 +64,7 @@ def audit(
     ][:questions]
     if not rows:
         raise ConfigError(f"{folder / 'predictions.jsonl'} has no rows that can be scored: run predict first")
-    grade, judge = grader(config.judge, config)
+    grade, judge = grader(config.judge, config, cache)
     lexical, _ = grader(JudgeConfig(), config)
     known = {
         "the gold answer": (True, [_with(row, row.gold or "") for row in rows]),

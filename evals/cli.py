@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from evals.audit import audit, audit_table
+from evals.cache import ContentCache
 from evals.compare import compare as compare_sides
 from evals.compare import comparison_table, side
 from evals.config import RunConfig, load_config
@@ -22,6 +23,7 @@ from evals.report import terminal_table
 from linmem_langgraph.errors import ConfigError, LinmemError, UnsafeFile
 
 CONFIGS = Path(__file__).parents[1] / "configs"
+RUNS = Path("runs")
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Drive the M3-Agent loop over a benchmark.")
 # Tables need room: where output is no terminal, rich would take 80 columns.
@@ -31,6 +33,9 @@ Config = Annotated[str, typer.Option("--config", "-c", help="A YAML file, or a n
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="The run's folder.", show_default="runs/NAME")]
 Changes = Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE over the config, dotted; repeatable.")]
 BenchmarkName = Annotated[str | None, typer.Option("--benchmark", "-b", help="household, locomo or m3_bench.")]
+Cached = Annotated[
+    bool, typer.Option("--cache/--no-cache", help="Ask models nothing that runs/cache.sqlite has; not to measure.")
+]
 Data = Annotated[Path | None, typer.Option("--data", help="The benchmark's file or folder.")]
 
 
@@ -41,10 +46,11 @@ def predict(
     data: Data = None,
     out: Out = None,
     changes: Changes = None,
+    cached: Cached = True,
 ) -> None:
     """Answer every question; a run that was killed goes on where it stopped."""
     run = _resolve(config, benchmark, data, changes)
-    _predict(run, _folder(run, out))
+    _predict(run, _folder(run, out), _cache(run, cached))
 
 
 @app.command()
@@ -52,10 +58,11 @@ def judge(
     config: Config = "",
     out: Out = None,
     changes: Changes = None,
+    cached: Cached = True,
 ) -> None:
     """Grade the answers of a run; again with another judge, if the config names one."""
     run, folder = _of_run(config, out, changes)
-    _judge(run, folder)
+    _judge(run, folder, _cache(run, cached))
 
 
 @app.command()
@@ -76,12 +83,13 @@ def run(
     data: Data = None,
     out: Out = None,
     changes: Changes = None,
+    cached: Cached = True,
 ) -> None:
     """predict, judge and report."""
     resolved = _resolve(config, benchmark, data, changes)
-    folder = _folder(resolved, out)
-    _predict(resolved, folder)
-    _judge(resolved, folder)
+    folder, cache = _folder(resolved, out), _cache(resolved, cached)
+    _predict(resolved, folder, cache)
+    _judge(resolved, folder, cache)
     _report(resolved, folder)
 
 
@@ -102,11 +110,12 @@ def audit_judge(
     out: Out = None,
     changes: Changes = None,
     questions: Annotated[int, typer.Option(min=1, help="How many are asked, four times each.")] = 200,
+    cached: Cached = True,
 ) -> None:
     """Whether the judge of a run passes gold answers, and neither answers to other questions nor vague ones."""
     run, folder = _of_run(config, out, changes)
     with _progress("judging") as advance:
-        found = audit(run, folder, questions, advance)
+        found = audit(run, folder, questions, advance, _cache(run, cached))
     console.print(audit_table(found))
 
 
@@ -172,9 +181,9 @@ def check_parity(
         raise typer.Exit(1)
 
 
-def _predict(run: RunConfig, out: Path) -> None:
+def _predict(run: RunConfig, out: Path, cache: ContentCache | None) -> None:
     with _progress("answering") as advance:
-        rows = predict_run(run, out, advance)
+        rows = predict_run(run, out, advance, cache)
     errors = Counter(row.error for row in rows if row.error)
     console.print(f"{len(rows)} answers, {errors.total()} of them errors, in {out / 'predictions.jsonl'}")
     for error, count in errors.most_common(1):
@@ -183,9 +192,9 @@ def _predict(run: RunConfig, out: Path) -> None:
         raise ConfigError(f"every question failed: mend it, delete {out} and run again")
 
 
-def _judge(run: RunConfig, out: Path) -> None:
+def _judge(run: RunConfig, out: Path, cache: ContentCache | None) -> None:
     with _progress("judging") as advance:
-        judge_run(run, out, advance)
+        judge_run(run, out, advance, cache)
 
 
 def _report(run: RunConfig, out: Path) -> None:
@@ -243,8 +252,12 @@ def _config_file(name: str) -> Path:
     return CONFIGS / f"{name}.yaml"
 
 
+def _cache(run: RunConfig, cached: bool) -> ContentCache | None:
+    return ContentCache(RUNS / "cache.sqlite", run.seed) if cached else None
+
+
 def _folder(run: RunConfig, out: Path | None) -> Path:
-    return out or Path("runs") / run.name
+    return out or RUNS / run.name
 
 
 def _pair(change: str) -> tuple[str, str]:

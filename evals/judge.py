@@ -15,9 +15,10 @@ from typing import Literal
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import HumanMessage, SystemMessage
 
-from evals.config import JudgeConfig, ModelConfig, RunConfig, only_writer, save_config
+from evals.cache import ContentCache
+from evals.config import JudgeConfig, RunConfig, only_writer, save_config
+from evals.models import configured_model
 from evals.rows import Grade, Prediction, RowFile
-from graphs.models import EXTRACTIVE, chat_model
 from linmem_langgraph.errors import ConfigError
 
 Progress = Callable[[int, int], None]
@@ -108,10 +109,18 @@ def parse_official(reply: str) -> bool:
     return "yes" in reply.lower()
 
 
-def judge(config: RunConfig, out: Path, progress: Progress = lambda done, total: None) -> list[Grade]:
+def judge(
+    config: RunConfig,
+    out: Path,
+    progress: Progress = lambda done, total: None,
+    cache: ContentCache | None = None,
+) -> list[Grade]:
     """Grade every row of `out/predictions.jsonl` that has no grade by this judge in `out/scores.jsonl` yet.
 
     Grades by another judge are replaced.
+
+    Args:
+        cache: what the judge has said before is not asked again.
 
     Raises:
         ConfigError: there is nothing to judge, a row is wrong, or the judge's model cannot be made.
@@ -119,7 +128,7 @@ def judge(config: RunConfig, out: Path, progress: Progress = lambda done, total:
     predictions = list(RowFile(out / "predictions.jsonl").read(Prediction))
     if not predictions:
         raise ConfigError(f"{out / 'predictions.jsonl'} has no rows: run predict first")
-    grade, name = grader(config.judge, config)
+    grade, name = grader(config.judge, config, cache)
     with only_writer(out):
         return _judge(predictions, grade, name, config, out, progress)
 
@@ -152,7 +161,9 @@ def _judge(
     return [grades[prediction.key] for prediction in predictions]
 
 
-def grader(judge: JudgeConfig, config: RunConfig) -> tuple[Callable[[Prediction], Grade], str]:
+def grader(
+    judge: JudgeConfig, config: RunConfig, cache: ContentCache | None = None
+) -> tuple[Callable[[Prediction], Grade], str]:
     """What grades a row, and what it is called in grades.
 
     Raises:
@@ -166,13 +177,8 @@ def grader(judge: JudgeConfig, config: RunConfig) -> tuple[Callable[[Prediction]
         warnings.warn(f"{judge.model.model} judges its own answers: choose another judge", stacklevel=2)
     set_up = json.dumps([PROMPT, judge.model.options], sort_keys=True)
     name = f"model:{judge.model.model}:{judge.parse}:{hashlib.sha256(set_up.encode()).hexdigest()[:12]}"
-    ask = _ModelJudge(_judging_model(judge.model), judge.parse)
+    ask = _ModelJudge(configured_model(judge.model, cache, temperature=0), judge.parse)
     return lambda prediction: _grade(prediction, name, ask), name
-
-
-def _judging_model(model: ModelConfig) -> BaseChatModel:
-    defaults = {} if model.model == EXTRACTIVE else {"temperature": 0}
-    return chat_model(model.model, **defaults | model.options)
 
 
 Verdict = tuple[bool, str, bool, str | None]
@@ -216,22 +222,23 @@ class _ModelJudge:
         self._model, self._parse = model, parse
 
     def __call__(self, prediction: Prediction, gold: str) -> Verdict:
-        reply = self._ask(prediction, gold)
+        reply = self._ask(self._model, prediction, gold)
         strict = parse_strict(reply)
         if strict is None and self._parse == "strict":
-            reply = self._ask(prediction, gold)
+            # From a cache it would be the same reply.
+            reply = self._ask(self._model.model_copy(update={"cache": False}), prediction, gold)
             strict = parse_strict(reply)
         official = parse_official(reply)
         if self._parse == "official":
             return official, reply, False, _label(bool(strict))
         return bool(strict), reply, strict is None, _label(official)
 
-    def _ask(self, prediction: Prediction, gold: str) -> str:
+    def _ask(self, model: BaseChatModel, prediction: Prediction, gold: str) -> str:
         fields = {"question": prediction.question, "gold": gold, "answer": prediction.answer[:MAX_ANSWER]}
         # Escaped, so that an answer cannot close its tag and speak to the judge.
         data = "\n".join(f"<{name}>{escape(text, quote=False)}</{name}>" for name, text in fields.items())
         try:
-            return self._model.invoke([SystemMessage(PROMPT), HumanMessage(data)]).text
+            return model.invoke([SystemMessage(PROMPT), HumanMessage(data)]).text
         except Exception as exc:
             raise ConfigError(
                 f"the judge failed at {prediction.question_id!r} ({type(exc).__name__}: {exc}); what it has graded is "

@@ -14,16 +14,16 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 
 from evals.benchmarks import load_benchmark
+from evals.cache import ContentCache
 from evals.config import RunConfig, config_hash, only_writer, save_config
+from evals.models import configured_model
 from evals.readers import BlindReader, OracleReader, configured_reader, weights
 from evals.rows import Prediction, RowFile, Tokens
 from evals.samples import Benchmark, Sample
 from graphs.m3_agent import M3Input, create_m3_agent
-from graphs.models import chat_model
 from linmem_langgraph import Memory, create_search_memory_tool
 from linmem_langgraph.errors import ConfigError
 from linmem_langgraph.records import MemoryRecord
@@ -55,8 +55,16 @@ def questions(config: RunConfig, benchmark: Benchmark) -> list[Sample]:
     return asked
 
 
-def predict(config: RunConfig, out: Path, progress: Progress = lambda done, total: None) -> list[Prediction]:
+def predict(
+    config: RunConfig,
+    out: Path,
+    progress: Progress = lambda done, total: None,
+    cache: ContentCache | None = None,
+) -> list[Prediction]:
     """Answer every question of every arm that has no row in `out/predictions.jsonl` yet; all rows there are.
+
+    Args:
+        cache: what models and embeddings have said before is not asked again.
 
     Raises:
         ConfigError: the set-up or the benchmark is wrong, or `out` holds another run or is in use.
@@ -76,11 +84,11 @@ def predict(config: RunConfig, out: Path, progress: Progress = lambda done, tota
             )
         save_config(config, out)
         folder = out / "memory"
-        memories = {"main": stack.enter_context(Memory.open(folder, configured_reader(config.reader, folder)))}
+        memories = {"main": stack.enter_context(Memory.open(folder, configured_reader(config.reader, folder, cache)))}
         for arm, reader in config.compared.items():
-            one = Memory(configured_reader(reader, folder / arm), store=memories["main"].store)
+            one = Memory(configured_reader(reader, folder / arm, cache), store=memories["main"].store)
             memories[arm] = stack.enter_context(one)
-        asker = _Asker(config, benchmark, memories, hashes)
+        asker = _Asker(config, benchmark, memories, hashes, cache)
         jobs = asker.jobs(rows.keys())
         total = len(rows) + sum(len(samples) for _, _, samples in jobs)
 
@@ -111,11 +119,16 @@ class _Asker:
     """Asks questions in one arm or another."""
 
     def __init__(
-        self, config: RunConfig, benchmark: Benchmark, memories: dict[str, Memory], hashes: dict[str, str]
+        self,
+        config: RunConfig,
+        benchmark: Benchmark,
+        memories: dict[str, Memory],
+        hashes: dict[str, str],
+        cache: ContentCache | None,
     ) -> None:
         self._config, self._benchmark, self._memories, self._hashes = config, benchmark, memories, hashes
         self._memory = memories["main"]
-        self._model: BaseChatModel = chat_model(config.controller.model, **config.controller.options)
+        self._model = configured_model(config.controller, cache)
         self._prompts = config.wording()
 
     def jobs(self, done: Iterable[tuple[str, str, int]]) -> list[Job]:

@@ -6,6 +6,9 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any, ClassVar
 
+from langchain_core.embeddings import Embeddings
+
+from evals.cache import ContentCache
 from evals.config import ReaderConfig
 from evals.m3_graphs.reader import GraphReader
 from evals.m3_graphs.vectors import StoredEmbeddings, StoredVectors
@@ -22,25 +25,39 @@ EMBEDDED = "tiny:"
 """What the name of a model in this process begins with: "tiny:hybrid", "tiny:linear", or "tiny:" and a folder."""
 
 
-def configured_reader(config: ReaderConfig, path: Path) -> Reader:
-    """The reader, keeping its files under `path`; nothing is found in a server's cache that another run left there.
+def configured_reader(config: ReaderConfig, path: Path, cache: ContentCache | None = None) -> Reader:
+    """The reader, keeping its files under `path`.
+
+    Without `cache` nothing is found in a server's cache that another run left there; with it, what runs with the same
+    reader left there is.
 
     Raises:
         ConfigError: the reader, an option, or the name of a model or of embeddings is unknown.
     """
     options = dict(config.options)
     if config.name == GraphReader.name:
-        return _graph_reader(options, path)
+        return _graph_reader(options, path, cache)
     if config.name == LinearReader.name:
-        options.setdefault("cache_secret", token_hex())
+        options.setdefault("cache_secret", cache.secret(config.model_dump_json()) if cache else token_hex())
         if str(options.get("model")).startswith(EMBEDDED):
             from evals.tiny.chat import tiny_model  # onnxruntime
 
             options["model"] = tiny_model(options["model"].removeprefix(EMBEDDED))
+        elif cache:
+            url = {"base_url": options.pop("base_url")} if options.get("base_url") else {}
+            options["model"] = cache.model(by_name.chat_model(options.get("model", "vllm:"), **url))
+    if cache and (name := options.get("embeddings")):
+        options["embeddings"] = _embeddings(name, cache)
     return create_reader(config.name, path, options)
 
 
-def _graph_reader(options: dict[str, Any], path: Path) -> GraphReader:
+def _embeddings(name: str, cache: ContentCache | None) -> Embeddings | None:
+    """Those of that name; what is computed in this process is not kept."""
+    found = by_name.embeddings(name)
+    return cache.embeddings(found, name) if cache and found and ":" in name else found
+
+
+def _graph_reader(options: dict[str, Any], path: Path, cache: ContentCache | None) -> GraphReader:
     """With `vectors`, the folder that graphs were imported into, and `embeddings`, what they were made with."""
     own = signature(GraphReader).parameters.keys() - {"inner"}
     known = {*own, "vectors", "embeddings", "hnsw"}
@@ -49,7 +66,7 @@ def _graph_reader(options: dict[str, Any], path: Path) -> GraphReader:
     if not isinstance(folder := options.get("vectors"), str) or not (Path(folder) / "vectors").is_dir():
         raise ConfigError(f"vectors is {folder!r}: name the folder of python -m evals import-graphs")
     name = str(options.get("embeddings"))
-    queries = by_name.embeddings(name)
+    queries = _embeddings(name, cache)
     if queries is None:
         raise ConfigError("embeddings is 'default': name those the graphs were made with")
     stored = StoredEmbeddings(StoredVectors(Path(folder)), queries, name=f"graph:{name}")

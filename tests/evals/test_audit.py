@@ -57,7 +57,7 @@ def test_each_fault_of_a_judge_shows(
     agreement: float,
     differ: float,
 ) -> None:
-    monkeypatch.setattr("evals.judge.chat_model", lambda name, **options: SayingModel(JUDGES[judge]))
+    monkeypatch.setattr("evals.models.chat_model", lambda name, **options: SayingModel(JUDGES[judge]))
     asked = JudgeConfig(kind="model", model=ModelConfig(model="saying:judge"))
     config = load_config(folder / "config.yaml").model_copy(update={"judge": asked})
     found = audit(config, folder, 100)

@@ -249,7 +249,7 @@ def out(tmp_path: Path) -> Path:
 
 def judging(monkeypatch: pytest.MonkeyPatch, say: Callable[[str], str]) -> SayingModel:
     model = SayingModel(say)
-    monkeypatch.setattr("evals.judge.chat_model", lambda name, **options: model)
+    monkeypatch.setattr("evals.models.chat_model", lambda name, **options: model)
     return model
 
 

@@ -73,7 +73,7 @@ def controlled(monkeypatch: pytest.MonkeyPatch) -> Callable[[Hook], None]:
     """Make the controller one with a hook."""
 
     def put(hook: Hook) -> None:
-        monkeypatch.setattr("evals.predict.chat_model", lambda name, **options: HookedController(hook))
+        monkeypatch.setattr("evals.models.chat_model", lambda name, **options: HookedController(hook))
 
     return put
 
@@ -608,7 +608,9 @@ class Failing(ChromaReader):
 @pytest.fixture
 def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     def put(error: Exception, **where: Sequence[str]) -> None:
-        monkeypatch.setattr("evals.predict.configured_reader", lambda config, path: Failing(path / "c", error, **where))
+        monkeypatch.setattr(
+            "evals.predict.configured_reader", lambda config, path, *_: Failing(path / "c", error, **where)
+        )
 
     return put
 
@@ -703,7 +705,7 @@ def test_a_reader_s_tokens_are_added_up(two: tuple[RunConfig, Path], monkeypatch
             usage = Usage(prompt_tokens=100, cached_tokens=90, completion_tokens=7)
             return super().read(log, query).model_copy(update={"usage": usage})
 
-    reader: Callable[[Any, Path], Reader] = lambda config, path: Counting(path / "c", ValueError())  # noqa: E731
+    reader: Callable[..., Reader] = lambda config, path, *_: Counting(path / "c", ValueError())  # noqa: E731
     monkeypatch.setattr("evals.predict.configured_reader", reader)
 
     rows = predict(*two)

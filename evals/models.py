@@ -1,0 +1,24 @@
+"""The chat models a config names."""
+
+from typing import Any
+
+from langchain_core.language_models import BaseChatModel
+
+from evals.cache import ContentCache
+from evals.config import ModelConfig
+from graphs.models import EXTRACTIVE, chat_model
+
+
+def configured_model(config: ModelConfig, cache: ContentCache | None = None, **defaults: Any) -> BaseChatModel:
+    """The model; with `cache`, one that is asked nothing twice, unless it is in this process.
+
+    Args:
+        defaults: options that hold where the config does not say otherwise.
+
+    Raises:
+        ConfigError: it cannot be made.
+    """
+    if config.model == EXTRACTIVE:
+        return chat_model(config.model, **config.options)
+    found = chat_model(config.model, **defaults | config.options)
+    return cache.model(found) if cache else found
