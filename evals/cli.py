@@ -16,6 +16,7 @@ from evals.cache import ContentCache
 from evals.compare import compare as compare_sides
 from evals.compare import comparison_table, side
 from evals.config import RunConfig, load_config
+from evals.cost import estimate, estimate_table
 from evals.judge import judge as judge_run
 from evals.predict import predict as predict_run
 from evals.report import report as report_run
@@ -36,6 +37,7 @@ BenchmarkName = Annotated[str | None, typer.Option("--benchmark", "-b", help="ho
 Cached = Annotated[
     bool, typer.Option("--cache/--no-cache", help="Ask models nothing that runs/cache.sqlite has; not to measure.")
 ]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what is left to ask and what it costs, and stop.")]
 Data = Annotated[Path | None, typer.Option("--data", help="The benchmark's file or folder.")]
 
 
@@ -47,10 +49,13 @@ def predict(
     out: Out = None,
     changes: Changes = None,
     cached: Cached = True,
+    dry_run: DryRun = False,
 ) -> None:
     """Answer every question; a run that was killed goes on where it stopped."""
     run = _resolve(config, benchmark, data, changes)
-    _predict(run, _folder(run, out), _cache(run, cached))
+    if dry_run:
+        return console.print(estimate_table(run, estimate(run, _folder(run, out))))
+    return _predict(run, _folder(run, out), _cache(run, cached))
 
 
 @app.command()

@@ -7,10 +7,10 @@ from typing import NamedTuple
 from rich.table import Table
 
 from evals.benchmarks import load_benchmark
-from evals.config import RunConfig, config_hash, load_config
+from evals.config import RunConfig, load_config
 from evals.labels import arm_label, controller_label
-from evals.predict import arms, fingerprint
 from evals.rows import Grade, Prediction, RowFile
+from evals.schedule import arms, hashes
 from evals.statistics import Estimate, clustered, detectable, mcnemar
 from linmem_langgraph.errors import ConfigError
 
@@ -67,7 +67,7 @@ def side(folder: Path, arm: str = "main") -> Side:
     if not asked or any(row.key not in grades for row in asked):
         raise ConfigError(f"{folder}: not all answers of {arm!r} are there and judged; run predict and judge")
     data = load_benchmark(config.benchmark.name, config.benchmark.data).fingerprint
-    if asked[0].config != config_hash(config, arm, fingerprint(config, arm, data)):
+    if asked[0].config != hashes(config, data)[arm]:
         raise ConfigError(f"{folder}: its data or its model has changed since it was answered; run it again")
     return Side(folder, config, arm, data, {row.question_id: (row, grades[row.key]) for row in asked})
 

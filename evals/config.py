@@ -51,16 +51,36 @@ class _Options(Part):
         return options
 
 
+class Price(Part):
+    """What a model costs, in money for a million tokens.
+
+    Args:
+        prompt: of a prompt.
+        cached: of what of a prompt the provider has in its cache; None = as the rest.
+        completion: of an answer.
+    """
+
+    prompt: float = Field(ge=0)
+    cached: float | None = Field(default=None, ge=0)
+    completion: float = Field(ge=0)
+
+
 class ReaderConfig(_Options):
-    """What answers: a reader by name, and its own options, with models and embeddings by name."""
+    """What answers: a reader by name, and its own options, with models and embeddings by name.
+
+    Args:
+        price: of its model.
+    """
 
     name: str = "chroma"
+    price: Price | None = None
 
 
 class ModelConfig(_Options):
     """A chat model: `provider:model`, or "offline:extractive", and its own options, such as `base_url`."""
 
     model: str = "offline:extractive"
+    price: Price | None = None
 
 
 class JudgeConfig(Part):
@@ -148,11 +168,14 @@ def load_config(path: Path, changes: dict[str, str] | None = None) -> RunConfig:
 
 
 def config_hash(config: RunConfig, arm: str, fingerprint: str) -> str:
-    """What a prediction depends on, in 16 hexadecimal digits: judge, controls, name and concurrency are left out."""
+    """What a prediction depends on, in 16 hexadecimal digits: judge, controls, prices, name and concurrency
+    are left out."""
     of_main = {"reader", "ranking"} if arm == "main" else set()
     settings = config.model_dump(mode="json", include={"controller", "protocol", "max_rounds"} | of_main)
     if arm in config.compared:
         settings["reader"] = config.compared[arm].model_dump(mode="json")
+    for part in settings.keys() & {"controller", "reader"}:
+        del settings[part]["price"]
     settings |= {"arm": arm, "benchmark": fingerprint, "prompts": config.wording().model_dump()}
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 

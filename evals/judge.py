@@ -10,15 +10,15 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from html import escape
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import HumanMessage, SystemMessage
+from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 
 from evals.cache import ContentCache
 from evals.config import JudgeConfig, RunConfig, only_writer, save_config
-from evals.models import configured_model
-from evals.rows import Grade, Prediction, RowFile
+from evals.models import configured_model, tokens_of
+from evals.rows import Grade, Prediction, RowFile, Tokens, added
 from linmem_langgraph.errors import ConfigError
 
 Progress = Callable[[int, int], None]
@@ -181,8 +181,14 @@ def grader(
     return lambda prediction: _grade(prediction, name, ask), name
 
 
-Verdict = tuple[bool, str, bool, str | None]
-"""Correct or not, the raw reply, flagged, and the label under the other parse."""
+class Verdict(NamedTuple):
+    """What a judge says; see `Grade`."""
+
+    correct: bool
+    raw: str = ""
+    flagged: bool = False
+    other: str | None = None
+    tokens: Tokens = Tokens()
 
 
 def _grade(prediction: Prediction, name: str, ask: Callable[[Prediction, str], Verdict]) -> Grade:
@@ -199,8 +205,8 @@ def _grade(prediction: Prediction, name: str, ask: Callable[[Prediction, str], V
         return row.model_copy(update={"label": "error"})
     if not prediction.answer.strip():
         return row.model_copy(update={"label": "incorrect"})
-    correct, raw, flagged, other = ask(prediction, prediction.gold)
-    return row.model_copy(update={"label": _label(correct), "raw": raw, "flagged": flagged, "other": other})
+    verdict = ask(prediction, prediction.gold)._asdict()
+    return row.model_copy(update={"label": _label(verdict.pop("correct")), **verdict})
 
 
 def answer_hash(prediction: Prediction) -> str:
@@ -214,7 +220,7 @@ def _label(correct: bool) -> str:
 
 
 def _lexical(prediction: Prediction, gold: str) -> Verdict:
-    return lexically_correct(gold, prediction.answer, answerable=prediction.answerable), "", False, None
+    return Verdict(lexically_correct(gold, prediction.answer, answerable=prediction.answerable))
 
 
 class _ModelJudge:
@@ -222,23 +228,22 @@ class _ModelJudge:
         self._model, self._parse = model, parse
 
     def __call__(self, prediction: Prediction, gold: str) -> Verdict:
-        reply = self._ask(self._model, prediction, gold)
-        strict = parse_strict(reply)
-        if strict is None and self._parse == "strict":
+        said = [self._ask(self._model, prediction, gold)]
+        if self._parse == "strict" and parse_strict(said[0].text) is None:
             # From a cache it would be the same reply.
-            reply = self._ask(self._model.model_copy(update={"cache": False}), prediction, gold)
-            strict = parse_strict(reply)
-        official = parse_official(reply)
+            said.append(self._ask(self._model.model_copy(update={"cache": False}), prediction, gold))
+        reply, tokens = said[-1].text, added(map(tokens_of, said))
+        strict, official = parse_strict(reply), parse_official(reply)
         if self._parse == "official":
-            return official, reply, False, _label(bool(strict))
-        return bool(strict), reply, strict is None, _label(official)
+            return Verdict(official, reply, False, _label(bool(strict)), tokens)
+        return Verdict(bool(strict), reply, strict is None, _label(official), tokens)
 
-    def _ask(self, model: BaseChatModel, prediction: Prediction, gold: str) -> str:
+    def _ask(self, model: BaseChatModel, prediction: Prediction, gold: str) -> AIMessage:
         fields = {"question": prediction.question, "gold": gold, "answer": prediction.answer[:MAX_ANSWER]}
         # Escaped, so that an answer cannot close its tag and speak to the judge.
         data = "\n".join(f"<{name}>{escape(text, quote=False)}</{name}>" for name, text in fields.items())
         try:
-            return model.invoke([SystemMessage(PROMPT), HumanMessage(data)]).text
+            return model.invoke([SystemMessage(PROMPT), HumanMessage(data)])
         except Exception as exc:
             raise ConfigError(
                 f"the judge failed at {prediction.question_id!r} ({type(exc).__name__}: {exc}); what it has graded is "

@@ -6,8 +6,7 @@ Memories run concurrently; the questions of one are asked in order of `until`, s
 import json
 import logging
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,11 +17,12 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMe
 
 from evals.benchmarks import load_benchmark
 from evals.cache import ContentCache
-from evals.config import RunConfig, config_hash, only_writer, save_config
-from evals.models import configured_model
-from evals.readers import BlindReader, OracleReader, configured_reader, weights
-from evals.rows import Prediction, RowFile, Tokens
+from evals.config import RunConfig, only_writer, save_config
+from evals.models import configured_model, tokens_of
+from evals.readers import BlindReader, OracleReader, configured_reader
+from evals.rows import Prediction, RowFile, Tokens, added
 from evals.samples import Benchmark, Sample
+from evals.schedule import CONTROLS, Job, hashes, jobs
 from graphs.m3_agent import M3Input, create_m3_agent
 from linmem_langgraph import Memory, create_search_memory_tool
 from linmem_langgraph.errors import ConfigError
@@ -34,25 +34,6 @@ Progress = Callable[[int, int], None]
 logger = logging.getLogger(__name__)
 
 UNAVAILABLE = "memory is unavailable"
-
-
-CONTROLS = ("blind", "oracle")
-
-
-def arms(config: RunConfig) -> tuple[str, ...]:
-    """The rows of the report: "main" is the configured reader, then come those it is compared with, and controls."""
-    return ("main", *config.compared, *dict.fromkeys(config.controls))
-
-
-def questions(config: RunConfig, benchmark: Benchmark) -> list[Sample]:
-    """What a run asks in each arm: all questions, or the first `limit` of each memory."""
-    counts: Counter[str] = Counter()
-    asked = []
-    for sample in benchmark.samples:
-        counts[sample.memory] += 1
-        if config.limit is None or counts[sample.memory] <= config.limit:
-            asked.append(sample)
-    return asked
 
 
 def predict(
@@ -74,10 +55,9 @@ def predict(
         stack.enter_context(only_writer(out))
         file = RowFile(out / "predictions.jsonl")
         file.mend()
-        everything = ("main", *config.compared, *CONTROLS)
-        hashes = {arm: config_hash(config, arm, fingerprint(config, arm, benchmark.fingerprint)) for arm in everything}
+        known = hashes(config, benchmark.fingerprint)
         rows = {row.key: row for row in file.read(Prediction)}
-        if strange := [row for row in rows.values() if row.config not in hashes.values()]:
+        if strange := [row for row in rows.values() if row.config not in known.values()]:
             raise ConfigError(
                 f"{file.path} holds rows of another set-up, such as {strange[0].question_id!r} of arm "
                 f"{strange[0].arm!r}: choose another --out, or delete the folder"
@@ -88,9 +68,9 @@ def predict(
         for arm, reader in config.compared.items():
             one = Memory(configured_reader(reader, folder / arm, cache), store=memories["main"].store)
             memories[arm] = stack.enter_context(one)
-        asker = _Asker(config, benchmark, memories, hashes, cache)
-        jobs = asker.jobs(rows.keys())
-        total = len(rows) + sum(len(samples) for _, _, samples in jobs)
+        asker = _Asker(config, benchmark, memories, known, cache)
+        left = jobs(config, benchmark, known, rows.keys())
+        total = len(rows) + sum(len(job.samples) for job in left)
 
         def keep(row: Prediction) -> None:
             file.append(row)
@@ -100,7 +80,7 @@ def predict(
         progress(len(rows), total)
         with ThreadPoolExecutor(config.concurrency) as executor:
             stop = Event()
-            futures = [executor.submit(_run_job, asker, keep, stop, *job) for job in jobs]
+            futures = [executor.submit(_run_job, asker, keep, stop, job) for job in left]
             try:
                 for future in as_completed(futures):
                     future.result()
@@ -111,10 +91,6 @@ def predict(
     return list(rows.values())
 
 
-Job = tuple[str, str, list[Sample]]
-"""An arm, a memory's id, and the questions to ask of it, in order."""
-
-
 class _Asker:
     """Asks questions in one arm or another."""
 
@@ -123,22 +99,13 @@ class _Asker:
         config: RunConfig,
         benchmark: Benchmark,
         memories: dict[str, Memory],
-        hashes: dict[str, str],
+        known: dict[str, str],
         cache: ContentCache | None,
     ) -> None:
-        self._config, self._benchmark, self._memories, self._hashes = config, benchmark, memories, hashes
+        self._config, self._benchmark, self._memories, self._hashes = config, benchmark, memories, known
         self._memory = memories["main"]
         self._model = configured_model(config.controller, cache)
         self._prompts = config.wording()
-
-    def jobs(self, done: Iterable[tuple[str, str, int]]) -> list[Job]:
-        """What is left to do, grouped by arm and memory."""
-        finished, groups = set(done), dict[tuple[str, str], list[Sample]]()
-        for arm in arms(self._config):
-            for sample in questions(self._config, self._benchmark):
-                if (self._hashes[arm], sample.id, self._config.seed) not in finished:
-                    groups.setdefault((arm, sample.memory), []).append(sample)
-        return [(arm, memory, sorted(samples, key=_when)) for (arm, memory), samples in groups.items()]
 
     def remember(self, memory: str) -> tuple[MemoryRecord, ...]:
         """Write a memory, if it is not there yet, and wait until it can be read."""
@@ -211,50 +178,24 @@ def summarize(state: dict[str, Any]) -> dict[str, Any]:
         "searches": len(results),
         "forced": state.get("forced", False),
         "unparsable": state.get("unparsable", 0),
-        "controller": _sum(_controller_tokens(message) for message in messages if isinstance(message, AIMessage)),
-        "reader": _sum(_reader_tokens(message) for message in results),
+        "controller": added(tokens_of(message) for message in messages if isinstance(message, AIMessage)),
+        "reader": added(_reader_tokens(message) for message in results),
         "messages": tuple(_plain(message) for message in messages),
         "shown": tuple(dict.fromkeys(position for message in results for position in _positions(message))),
     }
 
 
-def fingerprint(config: RunConfig, arm: str, data: str) -> str:
-    """What tells the data and the weights of an arm from others."""
-    return data if arm in CONTROLS else data + weights(config.compared.get(arm, config.reader))
-
-
-def _run_job(
-    asker: _Asker, keep: Callable[[Prediction], None], stop: Event, arm: str, memory: str, samples: list[Sample]
-) -> None:
-    records = asker.remember(memory)
-    for sample in samples:
+def _run_job(asker: _Asker, keep: Callable[[Prediction], None], stop: Event, job: Job) -> None:
+    records = asker.remember(job.memory)
+    for sample in job.samples:
         if stop.is_set():
             return
-        keep(asker.ask(arm, sample, records))
-
-
-def _when(sample: Sample) -> tuple[bool, int]:
-    return sample.until is None, sample.until or 0
+        keep(asker.ask(job.arm, sample, records))
 
 
 def clean(text: str) -> str:
     """`text` as UTF-8 can keep it: a lone surrogate, which a model may say, is written out."""
     return text.encode("utf-8", errors="backslashreplace").decode()
-
-
-def _sum(parts: Iterable[Tokens]) -> Tokens:
-    total = Tokens()
-    for part in parts:
-        total = total.plus(part)
-    return total
-
-
-def _controller_tokens(message: AIMessage) -> Tokens:
-    used = message.usage_metadata
-    if not used:
-        return Tokens()
-    cached = (used.get("input_token_details") or {}).get("cache_read") or 0
-    return Tokens(prompt=used["input_tokens"], cached=cached, completion=used["output_tokens"])
 
 
 def _reader_tokens(message: ToolMessage) -> Tokens:

@@ -8,10 +8,11 @@ from rich.table import Table
 
 from evals.benchmarks import load_benchmark
 from evals.config import RunConfig
+from evals.cost import spent
 from evals.labels import arm_label, controller_label, percent
-from evals.predict import arms, questions
 from evals.report_html import render_html
 from evals.rows import Grade, Prediction, RowFile, Tokens
+from evals.schedule import arms, questions
 from evals.summary import ArmSummary, Summary, summarize_run
 from linmem_langgraph.errors import ConfigError
 
@@ -86,7 +87,7 @@ def render_markdown(config: RunConfig, summary: Summary, quirks: dict[str, int])
         "## Retrieval, %\n",
         _retrieval(config, summary),
         "## Cost\n",
-        _table_of([_names(config, arm) | _cost(arm) for arm in summary.arms]),
+        _table_of([_names(config, arm) | _cost(config, arm) for arm in summary.arms]),
     ]
     if judged := [_names(config, arm) | _parses(arm) for arm in summary.arms if arm.parses_differ is not None]:
         parts += ["## Judge\n", _table_of(judged)]
@@ -112,7 +113,8 @@ def _accuracy(arm: ArmSummary) -> dict[str, str]:
     }
 
 
-def _cost(arm: ArmSummary) -> dict[str, str]:
+def _cost(config: RunConfig, arm: ArmSummary) -> dict[str, str]:
+    paid = spent(config, arm.arm, arm.controller, arm.reader, arm.judge)
     return {
         "rounds": f"{arm.rounds:.2f}",
         "searches": f"{arm.searches:.2f}",
@@ -123,6 +125,8 @@ def _cost(arm: ArmSummary) -> dict[str, str]:
         "s p50": f"{arm.p50:.3f}",
         "s p95": f"{arm.p95:.3f}",
         "gold shown %": percent(arm.evidence_shown),
+        "judge tokens (cached)": _tokens(arm.judge),
+        "money": "no prices" if paid is None else f"{paid:,.2f}",
     }
 
 

@@ -2,10 +2,10 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from threading import Lock
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -42,15 +42,11 @@ class Tokens(BaseModel):
     cached: int = 0
     completion: int = 0
 
-    def plus(self, other: Self) -> Self:
-        """Both together."""
-        return self.model_copy(
-            update={
-                "prompt": self.prompt + other.prompt,
-                "cached": self.cached + other.cached,
-                "completion": self.completion + other.completion,
-            }
-        )
+
+def added(parts: Iterable[Tokens]) -> Tokens:
+    """All of them together."""
+    each = list(parts)
+    return Tokens(**{name: sum(getattr(part, name) for part in each) for name in Tokens.model_fields})
 
 
 class Prediction(Row):
@@ -98,6 +94,7 @@ class Grade(Row):
         raw: the judge's reply.
         flagged: the reply could not be read, even when asked again; the label is then "incorrect".
         other: what the other way to read the reply ("official" or "strict") says; None where there is none.
+        tokens: of the judge's model.
     """
 
     label: str
@@ -107,6 +104,7 @@ class Grade(Row):
     raw: str = ""
     flagged: bool = False
     other: str | None = None
+    tokens: Tokens = Tokens()
 
     @property
     def score(self) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from evals.judge import words
-from evals.rows import Grade, Key, Prediction, Tokens
+from evals.rows import Grade, Key, Prediction, Tokens, added
 from evals.statistics import (
     Estimate,
     chance_hit,
@@ -52,7 +52,7 @@ class ArmSummary(_Frozen):
         evidence_shown: the share of the gold positions that the agent's own searches showed.
         rounds, searches: means a question; forced: share answered in the last round.
         unparsable: turns that were empty or could not be read, in all.
-        controller, reader: tokens in all.
+        controller, reader, judge: tokens in all.
         p50, p95: seconds a question.
         flagged: judge replies that could not be read; parses_differ: share where the other parse says otherwise.
     """
@@ -74,6 +74,7 @@ class ArmSummary(_Frozen):
     unparsable: int
     controller: Tokens
     reader: Tokens
+    judge: Tokens
     p50: float
     p95: float
     flagged: int
@@ -128,8 +129,9 @@ def _arm(arm: str, pairs: list[Pair]) -> ArmSummary:
         searches=_mean(prediction.searches for prediction, _ in pairs),
         forced=_mean(prediction.forced for prediction, _ in pairs),
         unparsable=sum(prediction.unparsable for prediction, _ in pairs),
-        controller=_total(prediction.controller for prediction, _ in pairs),
-        reader=_total(prediction.reader for prediction, _ in pairs),
+        controller=added(prediction.controller for prediction, _ in pairs),
+        reader=added(prediction.reader for prediction, _ in pairs),
+        judge=added(grade.tokens for _, grade in pairs),
         p50=statistics.median(seconds),
         p95=float(np.quantile(seconds, 0.95)),
         flagged=sum(grade.flagged for _, grade in pairs),
@@ -201,10 +203,3 @@ def _majority(pairs: list[Pair]) -> float:
 
 def _mean(values: Iterable[float]) -> float:
     return statistics.fmean(values)
-
-
-def _total(parts: Iterable[Tokens]) -> Tokens:
-    total = Tokens()
-    for part in parts:
-        total = total.plus(part)
-    return total

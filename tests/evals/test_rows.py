@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from evals.rows import Prediction, RowFile, Tokens
+from evals.rows import Prediction, RowFile, Tokens, added
 from linmem_langgraph.errors import ConfigError
 from tests.evals.support import grade_of, prediction
 
@@ -177,6 +177,7 @@ def test_a_row_is_on_the_disk_when_append_returns(file: RowFile, monkeypatch: py
 
 
 def test_tokens_add_up() -> None:
-    total = Tokens(prompt=1, cached=2, completion=3).plus(Tokens(prompt=10, cached=20, completion=30))
+    total = added([Tokens(prompt=1, cached=2, completion=3), Tokens(prompt=10, cached=20, completion=30)])
 
     assert total == Tokens(prompt=11, cached=22, completion=33)
+    assert added([]) == Tokens()

@@ -2,14 +2,13 @@
 
 import subprocess
 import sys
-from functools import reduce
 from pathlib import Path
 from typing import Any
 
 import pytest
 from langchain_core.messages import HumanMessage, ToolMessage
 
-from evals.rows import Prediction, RowFile, Tokens
+from evals.rows import Prediction, RowFile, added
 from graphs.extractive import ExtractiveChatModel
 from graphs.m3_agent import create_m3_agent
 from linmem_langgraph import Memory, create_search_memory_tool
@@ -71,7 +70,19 @@ def test_a_run_over_the_bundled_benchmark(proxy: Proxy, tmp_path: Path) -> None:
         "reader.options.base_url": proxy.base_url,
         "reader.options.max_tokens": 16,
     }
-    command = [sys.executable, "-W", "error", "-m", "evals", "run", "-c", "linear", "--out", str(tmp_path / "run")]
+    command = [
+        sys.executable,
+        "-W",
+        "error",
+        "-m",
+        "evals",
+        "run",
+        "-c",
+        "linear",
+        "--no-cache",
+        "--out",
+        str(tmp_path / "run"),
+    ]
     command += [argument for name, value in changes.items() for argument in ("--set", f"{name}={value}")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
     assert (done.returncode, done.stderr) == (0, "")
@@ -79,7 +90,7 @@ def test_a_run_over_the_bundled_benchmark(proxy: Proxy, tmp_path: Path) -> None:
     assert len(rows) == len({row.memory for row in rows}) > 10
     assert [row.error for row in rows if row.error] == []
     assert all(row.searches == 1 and row.reader.completion > 0 for row in rows)
-    used = reduce(Tokens.plus, (row.reader for row in rows))
+    used = added(row.reader for row in rows)
     assert 0.4 < used.cached / used.prompt < 1
     assert sum(set(row.evidence) <= set(row.shown) for row in rows) > len(rows) / 4
     assert {message["written"]["model"] for row in rows for message in row.messages if "written" in message} == {MODEL}

@@ -1,0 +1,224 @@
+"""What a run will cost, before a model is asked, and what it has cost.
+
+Before, it is bounds: a question takes one search at least, as a controller that answers at once has no use for memory,
+and one in each round but the last at most. Tokens are estimated: a third of a text's bytes, which is more than most
+texts have.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from rich.table import Table
+
+from evals.benchmarks import load_benchmark
+from evals.config import Price, RunConfig
+from evals.labels import arm_label
+from evals.rows import Prediction, RowFile, Tokens
+from evals.samples import Benchmark, Sample
+from evals.schedule import CONTROLS, Job, hashes, jobs
+from linmem_langgraph import transcript
+from linmem_langgraph.readers._linear.prompt import longest_frame
+
+ANSWER = 100
+"""Tokens that a model is taken to write in a turn."""
+
+READ_ALL = ("linear", "m3_linear")
+"""Readers whose model reads the whole memory."""
+
+SHOWN = 2
+"""Clips that a search is taken to show, where the reader does not read all of them."""
+
+
+class Prefill(NamedTuple):
+    """How much is read until all questions are answered once, by a model that reads the whole memory.
+
+    Args:
+        alone: each question reads its memory from the start.
+        unordered: what was read is kept, and the questions come as the benchmark has them.
+        ordered: what was read is kept, and the questions of a memory come in order of `until`, as in a run.
+    """
+
+    alone: int = 0
+    unordered: int = 0
+    ordered: int = 0
+
+    def plus(self, other: "Prefill") -> "Prefill":
+        """Both together."""
+        return Prefill(*(one + two for one, two in zip(self, other, strict=True)))
+
+
+class ArmCost(NamedTuple):
+    """What is left to do in an arm; of two numbers the first is for one search a question, the second the most.
+
+    Args:
+        clips: as a reader of the whole memory reads them.
+        tokens: the same, in tokens.
+        reader: tokens of its model, where it has one; what is cached is a bound, too.
+        controller: tokens of the controller.
+        money: where prices are known.
+    """
+
+    arm: str
+    questions: int
+    searches: tuple[int, int]
+    clips: Prefill
+    tokens: Prefill
+    reader: tuple[Tokens, Tokens]
+    controller: tuple[Tokens, Tokens]
+    money: tuple[float, float] | None
+
+
+def money(tokens: Tokens, price: Price) -> float:
+    """What so many tokens cost."""
+    cached = price.prompt if price.cached is None else price.cached
+    read = (tokens.prompt - tokens.cached) * price.prompt + tokens.cached * cached
+    return (read + tokens.completion * price.completion) / 1e6
+
+
+def spent(config: RunConfig, arm: str, controller: Tokens, reader: Tokens, judge: Tokens | None = None) -> float | None:
+    """What an arm's answers and grades have cost, as far as prices are known; None where none is."""
+    of_reader = None if arm in CONTROLS else config.compared.get(arm, config.reader).price
+    of_judge = config.judge.model.price if config.judge.model else None
+    prices = (controller, config.controller.price), (reader, of_reader), (judge, of_judge)
+    parts = [money(used, price) for used, price in prices if price and used]
+    return sum(parts) if parts else None
+
+
+def prefill(listed: Sequence[Sample], asked: Sequence[Sample], size: Callable[[Sample], int]) -> Prefill:
+    """Of the questions of one memory.
+
+    Args:
+        listed: as the benchmark has them.
+        asked: as a run asks them.
+        size: how much of the memory there is for a question.
+    """
+    sizes = [size(sample) for sample in listed]
+    return Prefill(alone=sum(sizes), unordered=_kept(sizes), ordered=_kept([size(sample) for sample in asked]))
+
+
+def estimate(config: RunConfig, out: Path) -> list[ArmCost]:
+    """What is left to do of a run, by arm; nothing is asked and nothing written.
+
+    Raises:
+        ConfigError: the set-up or the benchmark is wrong.
+    """
+    benchmark = load_benchmark(config.benchmark.name, config.benchmark.data)
+    known = hashes(config, benchmark.fingerprint)
+    done = {row.key for row in RowFile(out / "predictions.jsonl").read(Prediction)}
+    by_arm: dict[str, list[Job]] = {}
+    for job in jobs(config, benchmark, known, done):
+        by_arm.setdefault(job.arm, []).append(job)
+    return [_arm(config, benchmark, arm, left) for arm, left in by_arm.items()]
+
+
+def estimate_table(config: RunConfig, costs: Sequence[ArmCost]) -> Table:
+    """For the terminal."""
+    table = Table(title=f"{config.name}: {config.benchmark.name}, what is left to ask")
+    table.add_column("reader")
+    for column in ("questions", "searches", "clips read alone", "unordered", "ordered", "tokens read ordered"):
+        table.add_column(column, justify="right")
+    for column in ("controller tokens", "reader tokens", "money"):
+        table.add_column(column, justify="right")
+    for cost in costs:
+        table.add_row(
+            arm_label(config, cost.arm),
+            f"{cost.questions:,}",
+            _range(*cost.searches),
+            *(f"{clips:,}" for clips in cost.clips),
+            f"{cost.tokens.ordered:,}",
+            _range(*(used.prompt + used.completion for used in cost.controller)),
+            _range(*(used.prompt + used.completion for used in cost.reader)),
+            "no prices" if cost.money is None else f"{cost.money[0]:,.2f} to {cost.money[1]:,.2f}",
+        )
+    table.caption = (
+        "one search a question, to one in each round but the last; clips as a model that reads the whole memory reads "
+        "them: from the start for each question, or going on from what it has read"
+    )
+    return table
+
+
+def _arm(config: RunConfig, benchmark: Benchmark, arm: str, left: Sequence[Job]) -> ArmCost:
+    sizes = {job.memory: _Sizes(benchmark, job.memory) for job in left}
+    clips, tokens = _prefill(benchmark, left, sizes, _Sizes.clips), _prefill(benchmark, left, sizes, _Sizes.tokens)
+    asked = [sample for job in left for sample in job.samples]
+    searches = min(1, config.max_rounds - 1), config.max_rounds - 1
+    reads_all = arm not in CONTROLS and config.compared.get(arm, config.reader).name in READ_ALL
+    shown = ANSWER if reads_all else SHOWN * max((each.of_a_clip for each in sizes.values()), default=0)
+    reader = [_reading(len(asked), tokens, count) if reads_all else Tokens() for count in searches]
+    controller = [_reasoning(config, asked, count, shown) for count in searches]
+    least, most = (spent(config, arm, one, other) for one, other in zip(controller, reader, strict=True))
+    return ArmCost(
+        arm=arm,
+        questions=len(asked),
+        searches=(len(asked) * searches[0], len(asked) * searches[1]),
+        clips=clips,
+        tokens=tokens,
+        reader=(reader[0], reader[1]),
+        controller=(controller[0], controller[1]),
+        money=None if least is None or most is None else (least, most),
+    )
+
+
+def _prefill(
+    benchmark: Benchmark, left: Sequence[Job], sizes: Mapping[str, "_Sizes"], size: Callable[["_Sizes", Sample], int]
+) -> Prefill:
+    total = Prefill()
+    for job in left:
+        names = {sample.id for sample in job.samples}
+        listed = [sample for sample in benchmark.samples if sample.id in names]
+        total = total.plus(prefill(listed, job.samples, partial(size, sizes[job.memory])))
+    return total
+
+
+class _Sizes:
+    """How much of a memory a question may read."""
+
+    def __init__(self, benchmark: Benchmark, memory: str) -> None:
+        by_clip: dict[int, int] = {}
+        for record in benchmark.memories[memory]:
+            position = record.position or 0
+            by_clip[position] = by_clip.get(position, 0) + _tokens(transcript.render_record(record))
+        self._by_clip = by_clip
+        self.of_a_clip = sum(by_clip.values()) // max(len(by_clip), 1)
+
+    def clips(self, sample: Sample) -> int:
+        return sum(sample.until is None or clip <= sample.until for clip in self._by_clip)
+
+    def tokens(self, sample: Sample) -> int:
+        return sum(size for clip, size in self._by_clip.items() if sample.until is None or clip <= sample.until)
+
+
+def _kept(sizes: Sequence[int]) -> int:
+    """What is read anew, where each read goes on from the largest one before that it begins with."""
+    total, kept = 0, {0}
+    for size in sizes:
+        total += size - max(known for known in kept if known <= size)
+        kept.add(size)
+    return total
+
+
+def _reading(questions: int, tokens: Prefill, searches: int) -> Tokens:
+    """Once it has read a memory for a question, it goes on from there in later rounds."""
+    words = questions * searches * (_tokens(longest_frame()) + ANSWER)
+    anew = tokens.ordered if searches else 0
+    prompt = tokens.alone * searches + words
+    return Tokens(prompt=prompt, cached=prompt - anew - words, completion=questions * searches * ANSWER)
+
+
+def _reasoning(config: RunConfig, asked: Sequence[Sample], searches: int, shown: int) -> Tokens:
+    """Each turn sends the dialogue so far again."""
+    prompts, turns = config.wording(), searches + 1
+    start = _tokens(prompts.system) + _tokens(prompts.instruction)
+    prompt = sum(turns * (start + _tokens(sample.question)) for sample in asked)
+    prompt += len(asked) * (shown + ANSWER) * turns * searches // 2
+    return Tokens(prompt=prompt, completion=len(asked) * turns * ANSWER)
+
+
+def _tokens(text: str) -> int:
+    return len(text.encode()) // 3 + 1
+
+
+def _range(least: int, most: int) -> str:
+    return f"{least:,}" if least == most else f"{least:,} to {most:,}"
