@@ -8,12 +8,14 @@ CONTROLS = {"blind": "blind: no memory", "oracle": "oracle: gold positions given
 
 
 def arm_label(config: RunConfig, arm: str) -> str:
-    """What a row is called in tables: the reader, with the embedding or the model if it names one, or the control."""
+    """What a row is called in tables: the reader, with what it names of format, embedding and model, or the control."""
     if arm in CONTROLS:
         return CONTROLS[arm]
     reader = config.compared.get(arm, config.reader)
     what = str(reader.options.get("embeddings") or reader.options.get("model", ""))
-    return reader.name if not what or what.endswith(":") else f"{reader.name} ({what})"
+    told = [str(reader.options.get("format", "")), "" if what.endswith(":") else what]
+    named = ", ".join(filter(None, told))
+    return f"{reader.name} ({named})" if named else reader.name
 
 
 def controller_label(config: RunConfig) -> str:

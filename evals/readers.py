@@ -10,6 +10,7 @@ from langchain_core.embeddings import Embeddings
 
 from evals.cache import ContentCache
 from evals.config import ReaderConfig
+from evals.m3_graphs.formats import FORMATS, FormattedReader
 from evals.m3_graphs.reader import GraphReader
 from evals.m3_graphs.vectors import StoredEmbeddings, StoredVectors
 from linmem_langgraph import by_name, transcript
@@ -37,6 +38,8 @@ def configured_reader(config: ReaderConfig, path: Path, cache: ContentCache | No
     options = dict(config.options)
     if config.name == GraphReader.name:
         return _graph_reader(options, path, cache)
+    if config.name == FormattedReader.name:
+        return _formatted_reader(config, path, cache)
     if config.name == LinearReader.name:
         options.setdefault("cache_secret", cache.secret(config.model_dump_json()) if cache else token_hex())
         if str(options.get("model")).startswith(EMBEDDED):
@@ -49,6 +52,17 @@ def configured_reader(config: ReaderConfig, path: Path, cache: ContentCache | No
     if cache and (name := options.get("embeddings")):
         options["embeddings"] = _embeddings(name, cache)
     return create_reader(config.name, path, options)
+
+
+def _formatted_reader(config: ReaderConfig, path: Path, cache: ContentCache | None) -> FormattedReader:
+    """With `format`, and the options of the linear reader."""
+    options = dict(config.options)
+    format = options.pop("format", None)
+    if format not in FORMATS:
+        raise ConfigError(f"format of the m3_linear reader is {format!r}; choose {', '.join(FORMATS)}")
+    inner = configured_reader(config.model_copy(update={"name": LinearReader.name, "options": options}), path, cache)
+    assert isinstance(inner, LinearReader)
+    return FormattedReader(inner, format)
 
 
 def _embeddings(name: str, cache: ContentCache | None) -> Embeddings | None:

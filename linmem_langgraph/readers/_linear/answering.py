@@ -62,13 +62,14 @@ class Answering:
         )
 
     async def _read(self, segment: Sequence[int], known: Collection[int]) -> Found:
-        first, last = self._position(segment[0]), self._position(segment[-1])
+        positions = {self._position(place) for place in segment}
+        first, last = min(positions), max(positions)
         reported = [position for position in known if first <= position <= last]
         async with self._turns:
             primed = await self._primed(segment)
             answer = await self._ask(read_messages(self._view.text(segment), self._query, reported))
         self._primer.watch(answer.usage, primed)
-        named, strange = named_positions(answer.text, {self._position(place) for place in segment})
+        named, strange = named_positions(answer.text, positions)
         if strange:
             # What lies in another segment was not shown here, but is not invented.
             self._invented |= strange - {self._position(place) for place in self._view.selected(self._query)}

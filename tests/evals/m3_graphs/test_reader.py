@@ -1,7 +1,6 @@
 """M3-Agent's search as a reader: recorded cases, and the laws behind them."""
 
 import json
-from collections import Counter
 from contextlib import closing
 from pathlib import Path
 from random import Random
@@ -15,34 +14,19 @@ from langgraph.store.memory import InMemoryStore
 
 from evals.cli import main
 from evals.config import ReaderConfig, load_config
-from evals.m3_graphs.convert import import_graphs, records
-from evals.m3_graphs.graph import read_graph
+from evals.m3_graphs.convert import import_graphs
 from evals.m3_graphs.parity import DEVIATIONS, check
 from evals.m3_graphs.reader import Found, GraphReader, variants
 from evals.m3_graphs.vectors import StoredVectors
 from evals.readers import configured_reader
 from linmem_langgraph import Memory, MemoryRecord
-from linmem_langgraph.embeddings import LexicalEmbeddings
 from linmem_langgraph.errors import ConfigError, ReaderUnavailable
 from linmem_langgraph.log import Log
 from linmem_langgraph.readers import Query
 from linmem_langgraph.readers.chroma import ChromaReader
-from tests.evals.m3_graphs.pickles import graph, node, pickled
+from tests.evals.m3_graphs.pickles import pickled
+from tests.evals.m3_graphs.worlds import LEXICAL, remembered, told, world
 from tests.evals.support import ROOT, shared
-
-LEXICAL = LexicalEmbeddings()
-
-
-def told(text: str) -> tuple[float, ...]:
-    return tuple(LEXICAL.embed_query(text))
-
-
-def world(texts: list[tuple[int, str, str, tuple[int, ...]]], people: int = 4) -> Any:
-    """Faces, then texts of (clip, kind, text, whom it is about)."""
-    nodes = [node(number, "img") for number in range(people)]
-    nodes += [node(people + n, kind, text, clip, (told(text),)) for n, (clip, kind, text, _) in enumerate(texts)]
-    return graph(nodes, [(people + n, face) for n, (*_, about) in enumerate(texts) for face in about])
-
 
 HOUSE = [
     (0, "episodic", "<face_0> puts the red mug on the shelf.", (0,)),
@@ -52,10 +36,6 @@ HOUSE = [
     (2, "episodic", "<face_2> takes the red mug.", (2,)),
     (3, "episodic", "<face_1> washes the red mug.", (1,)),
 ]
-
-
-def remembered(texts: list[Any]) -> list[MemoryRecord]:
-    return records(read_graph(pickled(world(texts)), "graph"), Counter())
 
 
 def search(known: list[MemoryRecord], query: Query, **options: Any) -> Found:
