@@ -85,7 +85,7 @@ def audit(
     found = {what: graded(asked) for what, (_, asked) in known.items()}
     own = graded(rows)
     replies = [each for pairs in [*found.values(), own] for _, each in pairs if each.other is not None]
-    passed = {what: clustered((row.memory, each.score) for row, each in pairs) for what, pairs in found.items()}
+    passed = {what: clustered((row.cluster, each.score) for row, each in pairs) for what, pairs in found.items()}
     return Audit(
         judge=judge,
         passed={what: estimate for what, estimate in passed.items() if estimate},

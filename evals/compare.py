@@ -66,7 +66,7 @@ def side(folder: Path, arm: str = "main") -> Side:
     asked = [row for row in RowFile(folder / "predictions.jsonl").read(Prediction) if row.arm == arm]
     if not asked or any(row.key not in grades for row in asked):
         raise ConfigError(f"{folder}: not all answers of {arm!r} are there and judged; run predict and judge")
-    data = load_benchmark(config.benchmark.name, config.benchmark.data).fingerprint
+    data = load_benchmark(**config.benchmark.model_dump()).fingerprint
     if asked[0].config != hashes(config, data)[arm]:
         raise ConfigError(f"{folder}: its data or its model has changed since it was answered; run it again")
     return Side(folder, config, arm, data, {row.question_id: (row, grades[row.key]) for row in asked})
@@ -91,10 +91,10 @@ def compare(first: Side, second: Side) -> Comparison:
         for name, (row, grade) in first.rows.items()
         if grade.label != "unscored"
     ]
-    difference = clustered((row.memory, one - other) for row, one, other in pairs)
+    difference = clustered((row.cluster, one - other) for row, one, other in pairs)
     ours, theirs = (
-        clustered((row.memory, one) for row, one, _ in pairs),
-        clustered((row.memory, two) for row, _, two in pairs),
+        clustered((row.cluster, one) for row, one, _ in pairs),
+        clustered((row.cluster, two) for row, _, two in pairs),
     )
     if difference is None or ours is None or theirs is None:
         raise ConfigError(f"{first.folder} has no question that can be scored")
@@ -102,7 +102,7 @@ def compare(first: Side, second: Side) -> Comparison:
     only_second = sum(one < other for _, one, other in pairs)
     types = sorted({name for row, _, _ in pairs for name in row.types})
     by_type = {
-        name: clustered((row.memory, one - other) for row, one, other in pairs if name in row.types) for name in types
+        name: clustered((row.cluster, one - other) for row, one, other in pairs if name in row.types) for name in types
     }
     return Comparison(
         difference=difference,

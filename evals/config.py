@@ -29,10 +29,18 @@ class Part(BaseModel):
 
 
 class BenchmarkConfig(Part):
-    """What is asked: a benchmark by name; `data` is its file or folder, where it is not bundled."""
+    """What is asked.
+
+    Args:
+        name: a benchmark's.
+        data: its file or folder, where it is not bundled.
+        candidates: each question is asked of so many positions, those that tell the answer among them; None = of its
+            whole memory. See `evals.benchmarks.candidates`.
+    """
 
     name: str = "household"
     data: Path | None = None
+    candidates: int | None = Field(default=None, ge=1)
 
 
 class _Options(Part):
@@ -87,12 +95,12 @@ class JudgeConfig(Part):
     """Who grades.
 
     Args:
-        kind: "lexical" compares words, offline; "model" asks a chat model.
+        kind: "lexical" compares words, offline; "keywords" does so with each item of a list; "model" asks a chat model.
         parse: for "model": how its reply is read; "strict", or "official" as the reference does.
         model: for "model": the judge, another one than controller and reader.
     """
 
-    kind: Literal["lexical", "model"] = "lexical"
+    kind: Literal["lexical", "keywords", "model"] = "lexical"
     parse: Literal["strict", "official"] = "strict"
     model: ModelConfig | None = None
 

@@ -104,7 +104,7 @@ def estimate(config: RunConfig, out: Path) -> list[ArmCost]:
     Raises:
         ConfigError: the set-up or the benchmark is wrong.
     """
-    benchmark = load_benchmark(config.benchmark.name, config.benchmark.data)
+    benchmark = load_benchmark(**config.benchmark.model_dump())
     known = hashes(config, benchmark.fingerprint)
     done = {row.key for row in RowFile(out / "predictions.jsonl").read(Prediction)}
     by_arm: dict[str, list[Job]] = {}

@@ -169,8 +169,9 @@ def grader(
     Raises:
         ConfigError: the judge's model is not named, or cannot be made.
     """
-    if judge.kind == "lexical":
-        return lambda prediction: _grade(prediction, "lexical", _lexical), "lexical"
+    if judge.kind != "model":
+        words = {"lexical": _lexical, "keywords": _keywords}[judge.kind]
+        return lambda prediction: _grade(prediction, judge.kind, words), judge.kind
     if judge.model is None:
         raise ConfigError("judge.kind is 'model', but judge.model is missing: name a chat model")
     if judge.model.model in (config.controller.model, config.reader.options.get("model")):
@@ -221,6 +222,12 @@ def _label(correct: bool) -> str:
 
 def _lexical(prediction: Prediction, gold: str) -> Verdict:
     return Verdict(lexically_correct(gold, prediction.answer, answerable=prediction.answerable))
+
+
+def _keywords(prediction: Prediction, gold: str) -> Verdict:
+    items = gold.split(", ") if prediction.answerable else [gold]
+    answer, answerable = prediction.answer, prediction.answerable
+    return Verdict(all(lexically_correct(item, answer, answerable=answerable) for item in items))
 
 
 class _ModelJudge:

@@ -50,7 +50,7 @@ def predict(
     Raises:
         ConfigError: the set-up or the benchmark is wrong, or `out` holds another run or is in use.
     """
-    benchmark = load_benchmark(config.benchmark.name, config.benchmark.data)
+    benchmark = load_benchmark(**config.benchmark.model_dump())
     with ExitStack() as stack:
         stack.enter_context(only_writer(out))
         file = RowFile(out / "predictions.jsonl")

@@ -30,7 +30,7 @@ def report(config: RunConfig, out: Path) -> Summary:
     judged = {grade.key for grade in grades}
     if left := [prediction for prediction in predictions if prediction.key not in judged]:
         raise ConfigError(f"{len(left)} of {len(predictions)} predictions in {out} have no grade: run judge first")
-    benchmark = load_benchmark(config.benchmark.name, config.benchmark.data)
+    benchmark = load_benchmark(**config.benchmark.model_dump())
     asked = {(arm, sample.id) for arm in arms(config) for sample in questions(config, benchmark)}
     there = {(prediction.arm, prediction.question_id) for prediction in predictions}
     if missing := len(asked - there):

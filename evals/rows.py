@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from evals.benchmarks.checked import parse, read_jsonl
+from evals.samples import PART
 from linmem_langgraph.errors import ConfigError
 
 Key = tuple[str, str, int]
@@ -81,6 +82,11 @@ class Prediction(Row):
     shown: tuple[int, ...] = ()
     ranking: tuple[int, ...] = ()
     candidates: int = 0
+
+    @property
+    def cluster(self) -> str:
+        """What its figures depend on with those of others: the memory, of which it may have been asked a part."""
+        return self.memory.partition(PART)[0]
 
 
 class Grade(Row):

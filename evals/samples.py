@@ -4,6 +4,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from linmem_langgraph.records import MemoryRecord
 
+PART = "::"
+"""In the id of a memory that is a part of another, after that one's."""
+
 
 class Sample(BaseModel):
     """One question about one memory.

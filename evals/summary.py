@@ -103,7 +103,7 @@ def summarize_run(
     return Summary(
         arms=tuple(_arm(arm, pairs) for arm, pairs in arms.items() if pairs),
         majority=_majority(first),
-        memories=len({prediction.memory for prediction, _ in first}),
+        memories=len({prediction.cluster for prediction, _ in first}),
         questions=len({prediction.question_id for prediction, _ in first}),
         judge=grades[0].judge,
     )
@@ -116,14 +116,16 @@ def _arm(arm: str, pairs: list[Pair]) -> ArmSummary:
     return ArmSummary(
         arm=arm,
         accuracy=_accuracy(scored) or NOTHING_SCORED,
-        f1=clustered((p.memory, g.f1) for p, g in scored) or NOTHING_SCORED,
+        f1=clustered((p.cluster, g.f1) for p, g in scored) or NOTHING_SCORED,
         by_type=_by_type(scored),
         yes_no=_accuracy(scored, _is_yes_no),
         open=_accuracy(scored, lambda prediction: prediction.answerable and not _is_yes_no(prediction)),
         unanswerable=_accuracy(scored, lambda prediction: not prediction.answerable),
         errors=sum(grade.label == "error" for _, grade in pairs),
         unscored=len(pairs) - len(scored),
-        evidence_shown=clustered((p.memory, recall(p.shown, p.evidence, len(p.shown))) for p, _ in pairs if p.evidence),
+        evidence_shown=clustered(
+            (p.cluster, recall(p.shown, p.evidence, len(p.shown))) for p, _ in pairs if p.evidence
+        ),
         retrieval=_retrieval([prediction for prediction, _ in pairs]),
         rounds=_mean(prediction.rounds for prediction, _ in pairs),
         searches=_mean(prediction.searches for prediction, _ in pairs),
@@ -140,7 +142,7 @@ def _arm(arm: str, pairs: list[Pair]) -> ArmSummary:
 
 
 def _accuracy(pairs: Iterable[Pair], chosen: Callable[[Prediction], bool] = lambda prediction: True) -> Estimate | None:
-    return clustered((prediction.memory, grade.score) for prediction, grade in pairs if chosen(prediction))
+    return clustered((prediction.cluster, grade.score) for prediction, grade in pairs if chosen(prediction))
 
 
 def _by_type(pairs: list[Pair]) -> dict[str, Estimate]:
@@ -161,7 +163,7 @@ def _retrieval(predictions: Sequence[Prediction]) -> tuple[Measure, ...]:
     depth = max(len(prediction.ranking) for prediction in asked)
 
     def measure(name: str, value: Callable[[Prediction], float], chance: Callable[[Prediction], float]) -> Measure:
-        estimate = clustered((prediction.memory, value(prediction)) for prediction in asked)
+        estimate = clustered((prediction.cluster, value(prediction)) for prediction in asked)
         assert estimate is not None
         return Measure(name=name, value=estimate, chance=_mean(map(chance, asked)))
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from evals.benchmarks import household, locomo, m3_bench
+from evals.benchmarks.candidates import among_candidates
 from evals.samples import Benchmark
 from linmem_langgraph.errors import ConfigError
 
@@ -16,12 +17,16 @@ BENCHMARKS: dict[str, Loader] = {
 }
 
 
-def load_benchmark(name: str, data: Path | None = None) -> Benchmark:
+def load_benchmark(name: str, data: Path | None = None, candidates: int | None = None) -> Benchmark:
     """The benchmark of that name, from `data` where it is not bundled.
+
+    Args:
+        candidates: ask each question of so many positions of its memory only.
 
     Raises:
         ConfigError: the name is unknown, `data` is missing, or something in it is wrong: file, line and field are said.
     """
     if name not in BENCHMARKS:
         raise ConfigError(f"unknown benchmark {name!r}; choose {', '.join(BENCHMARKS)}")
-    return BENCHMARKS[name](data)
+    whole = BENCHMARKS[name](data)
+    return whole if candidates is None else among_candidates(whole, candidates)

@@ -40,7 +40,14 @@ class Draft(NamedTuple):
 
 
 def generate(
-    *, worlds: int, clips: int, questions: int, seed: int, people: Sequence[str] = PEOPLE, prefix: str = "home"
+    *,
+    worlds: int,
+    clips: int,
+    questions: int,
+    seed: int,
+    people: Sequence[str] = PEOPLE,
+    prefix: str = "home",
+    writers: Mapping[str, Sequence[Writer]] = WRITERS,
 ) -> tuple[dict[str, tuple[MemoryRecord, ...]], tuple[Sample, ...]]:
     """Memories by id, and samples, of `worlds` households; the same arguments give the same result.
 
@@ -50,6 +57,7 @@ def generate(
         questions: how many questions each gets; fewer where its clips do not offer as many.
         people: the names to draw from, at least 5.
         prefix: what memory ids begin with: "home" gives "home_00", "home_01", ...
+        writers: who asks, by kind of question.
 
     Raises:
         ValueError: `clips` is below 4, or `people` has fewer than 5 names.
@@ -63,8 +71,8 @@ def generate(
         cast = draw_cast(rng, people)
         events = simulate(rng, cast, clips)
         memories[name] = _records(name, events)
-        drafts = _drafts(cast, events, _untils(rng, clips, questions))
-        samples += _samples(name, _choose(rng, drafts, questions))
+        drafts = _drafts(cast, events, _untils(rng, clips, questions), writers)
+        samples += _samples(name, _choose(rng, drafts, questions, list(writers)))
     return memories, tuple(samples)
 
 
@@ -84,14 +92,16 @@ def _untils(rng: Random, clips: int, questions: int) -> set[int]:
     return set(rng.sample(span, min(len(span), questions // 2 + 1)))
 
 
-def _drafts(cast: Cast, events: Sequence[Event], untils: set[int]) -> list[Draft]:
+def _drafts(
+    cast: Cast, events: Sequence[Event], untils: set[int], writers: Mapping[str, Sequence[Writer]]
+) -> list[Draft]:
     """All that can be asked at `untils`."""
     state, drafts, last = State(cast), list[Draft](), events[-1].clip
     for clip, now in groupby(events, key=lambda event: event.clip):
         for event in now:
             state.add(event)
         if clip in untils | {last}:
-            drafts += askable(state, clip)
+            drafts += askable(state, clip, writers)
     final = {draft.question.text: draft.question.answer for draft in drafts if draft.until == last}
     return [
         draft._replace(changes=final.get(draft.question.text, draft.question.answer) != draft.question.answer)
@@ -108,9 +118,9 @@ def askable(state: State, until: int, writers: Mapping[str, Sequence[Writer]] = 
                 yield Draft(kind, writer.__name__, until, question)
 
 
-def _choose(rng: Random, drafts: Sequence[Draft], questions: int) -> list[Draft]:
+def _choose(rng: Random, drafts: Sequence[Draft], questions: int, kinds: list[str]) -> list[Draft]:
     """At most `questions` of `drafts`, of all kinds alike, no two with the same words and answer, in order of time."""
-    left = {kind: [draft for draft in drafts if draft.kind == kind] for kind in rng.sample(list(WRITERS), len(WRITERS))}
+    left = {kind: [draft for draft in drafts if draft.kind == kind] for kind in rng.sample(kinds, len(kinds))}
     chosen: list[Draft] = []
     used = set[tuple[str, str]]()
     while left and len(chosen) < questions:
