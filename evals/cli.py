@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from evals.audit import audit, audit_table
+from evals.benchmarks import load_benchmark
 from evals.cache import ContentCache
 from evals.compare import compare as compare_sides
 from evals.compare import comparison_table, side
@@ -21,6 +22,12 @@ from evals.judge import judge as judge_run
 from evals.predict import predict as predict_run
 from evals.report import report as report_run
 from evals.report import terminal_table
+from evals.tables.context import markdown as context_markdown
+from evals.tables.context import model_of, needle, together
+from evals.tables.context import shown as context_table
+from evals.tables.measuring import chosen, markdown, measure, runs, shown
+from evals.tables.published import CONTEXT
+from evals.tables.tables import TABLES
 from linmem_langgraph.errors import ConfigError, LinmemError, UnsafeFile
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -149,6 +156,40 @@ def ablations(
     console.print(f"{len(found)} tables: {out / 'report.md'}")
 
 
+@app.command()
+def table(
+    name: Annotated[str, typer.Argument(help=f"{', '.join(TABLES)}, or context.")],
+    data: Annotated[Path | None, typer.Option("--data", help="What it is measured on, where it is not made.")] = None,
+    out: Out = None,
+    row: Annotated[list[str] | None, typer.Option("--row", help="Only this row; repeatable.")] = None,
+    column: Annotated[list[str] | None, typer.Option("--on", help="Only this column; repeatable.")] = None,
+    changes: Changes = None,
+    cached: Cached = True,
+    dry_run: DryRun = False,
+) -> None:
+    """Measure a table of LinMem or of M3-Agent's control ablation again, beside what was published; it goes on where it
+    stopped."""
+    folder, changed = out or RUNS / "tables" / name, dict(map(_pair, changes or ()))
+    if name == "context":
+        return _context(data, folder, row or list(CONTEXT), changed)
+    if name not in TABLES:
+        raise ConfigError(f"unknown table {name!r}; choose {', '.join(TABLES)}, context")
+    wanted = chosen(TABLES[name], row or (), column or ())
+    jobs = list(runs(wanted, data, folder, changed))
+    if dry_run:
+        for _, _, config, at in jobs:
+            console.print(estimate_table(config, estimate(config, at)))
+        return None
+    cells = measure(wanted, jobs, _progress, lambda config: _cache(config, cached))
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "table.md").write_text(markdown(wanted, cells, changed), encoding="utf-8")
+    console.print(shown(wanted, cells))
+    console.print(f"table: {folder / 'table.md'}; each run's report is in its folder beside it")
+    if any(cell.measured is None and cell.row.config for cell in cells):
+        raise typer.Exit(1)
+    return None
+
+
 @app.command("import-graphs")
 def import_graphs(
     source: Annotated[Path, typer.Argument(help="A graph (.pkl), an archive (.tar.gz), or a folder of them.")],
@@ -184,6 +225,17 @@ def check_parity(
     console.print(f"{len(cases)} cases: {', '.join(f'{count} {outcome}' for outcome, count in counts.items())}")
     if counts["differs"]:
         raise typer.Exit(1)
+
+
+def _context(data: Path | None, out: Path, rows: list[str], changes: dict[str, str]) -> None:
+    """The table `context`: for each row a file of reads, and what they say."""
+    at = {"benchmark.data": str(data)} if data else {}
+    for row in rows:
+        config = load_config(_config_file(f"m3_bench/{row}"), at | changes)
+        records = together(load_benchmark(**config.benchmark.model_dump()))
+        reads = needle(model_of(config.reader), records, out / f"{row}.jsonl", console.print)
+        (out / f"{row}.md").write_text(context_markdown(row, reads), encoding="utf-8")
+        console.print(context_table(row, reads))
 
 
 def _predict(run: RunConfig, out: Path, cache: ContentCache | None) -> None:
@@ -251,7 +303,7 @@ def _config_file(name: str) -> Path:
     if name.endswith((".yaml", ".yml")):
         return Path(name)
     files = [file.relative_to(CONFIGS).with_suffix("") for file in CONFIGS.rglob("*.yaml")]
-    known = sorted(file.as_posix() for file in files if file.parts[0] != "serve")
+    known = sorted(file.as_posix() for file in files if file.parts[0] not in ("serve", "prompts"))
     if name not in known:
         raise ConfigError(f"unknown config {name!r}; choose {', '.join(known)}, or name a YAML file")
     return CONFIGS / f"{name}.yaml"

@@ -1,6 +1,7 @@
 """Benchmarks by name."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from evals.benchmarks import household, locomo, m3_bench
@@ -14,6 +15,7 @@ BENCHMARKS: dict[str, Loader] = {
     "household": household.load,
     "locomo": locomo.load,
     "m3_bench": m3_bench.load,
+    **{f"m3_bench_{subset}": partial(m3_bench.load, subsets=[subset]) for subset in m3_bench.SUBSETS},
 }
 
 

@@ -6,6 +6,7 @@ nothing leaves the denominator.
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -40,15 +41,18 @@ class _Question(BaseModel):
     before_clip: int | None = Field(default=None, ge=0)
 
 
-def load(data: Path | None) -> Benchmark:
+def load(data: Path | None, subsets: Sequence[str] = SUBSETS) -> Benchmark:
     """The annotations and memories in a folder.
+
+    Args:
+        subsets: those of them that are asked, as far as their annotations are there.
 
     Raises:
         ConfigError: the folder, a file, a field or a video's memory is missing or wrong.
     """
     if data is None:
         raise ConfigError("m3_bench is not bundled: give the folder of its annotations with --data")
-    files = [data / f"{subset}.json" for subset in SUBSETS if (data / f"{subset}.json").exists()]
+    files = [data / f"{subset}.json" for subset in subsets if (data / f"{subset}.json").exists()]
     if not files:
         raise ConfigError(f"{data} holds neither robot.json nor web.json, the annotations of M3-Bench")
     quirks: Counter[str] = Counter()
