@@ -1,9 +1,9 @@
-"""As much HTTP/1.1 as `tests.proxy` needs: requests as they come in, answers as they go out."""
+"""As much HTTP/1.1 as the tests' servers need: requests as they come in, answers as they go out."""
 
 import asyncio
 import json
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -47,6 +47,11 @@ class Request:
     def under_way(self, at: float) -> bool:
         """Whether it was being answered at that time."""
         return self.received <= at and (self.ended is None or at < self.ended)
+
+
+def most_at_once(requests: Sequence[Request]) -> int:
+    """The most of them that were being answered at a time."""
+    return max((sum(one.under_way(other.received) for one in requests) for other in requests), default=0)
 
 
 class Answer(NamedTuple):

@@ -9,13 +9,11 @@ what was primed, apart for each `cache_salt`. For faults between it and its clie
 
 import asyncio
 import json
-import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
-from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
-from tests.http1 import Reader, Request, receive
+from tests.http1 import Request, most_at_once
+from tests.loopback import LoopbackServer
 from tests.servers import free_port
 
 MODEL = "tiny"
@@ -53,7 +51,7 @@ def memory_of(request: Request) -> str:
     return sent if kind(request) == "prime" else f"{sent.rpartition(QUESTION)[0]}\n"
 
 
-class ModelServer:
+class ModelServer(LoopbackServer):
     """A server of one model; everything may be changed while it runs.
 
     Args:
@@ -61,7 +59,10 @@ class ModelServer:
         context: the model's context in tokens; None = it does not tell.
     """
 
+    name = "model server"
+
     def __init__(self, says: str | Words = "Nothing in memory matches.", *, context: int | None = 100_000) -> None:
+        super().__init__(free_port())  # which is known before it is started
         self.says = says
         self.context = context
         self.tokens: Callable[[str], int] = tokens
@@ -73,25 +74,9 @@ class ModelServer:
         self.keeps_states = True  # of what was primed
         self.keeps_reads = False  # and of whatever else was read
         self.holds: Callable[[Request], bool] = lambda request: False  # such requests wait until it says no
-        self.port = free_port()
-        self._requests: list[Request] = []
         self._states: set[tuple[str, str]] = set()
-        self._changed = threading.Condition()
-        self._connections: set[asyncio.Task[Any]] = set()
-        self._errors: list[Exception] = []
-        self._thread: threading.Thread | None = None
 
     # What tests ask
-
-    @property
-    def base_url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/v1"
-
-    @property
-    def requests(self) -> list[Request]:
-        """What was received, in that order."""
-        with self._changed:
-            return list(self._requests)
 
     def asked(self, *kinds: Kind) -> list[Request]:
         """The requests of these kinds."""
@@ -107,24 +92,7 @@ class ModelServer:
 
     def most_at_once(self, *kinds: Kind) -> int:
         """The most of them that were being answered at a time."""
-        requests = self.asked(*kinds)
-        return max((sum(one.under_way(other.received) for one in requests) for other in requests), default=0)
-
-    def wait_until(self, condition: Callable[[], bool], *, seconds: float = 60.0) -> None:
-        """Return when `condition` holds; it is tried again whenever a request begins or ends.
-
-        Raises:
-            TimeoutError: it does not hold in time.
-        """
-        with self._changed:
-            if not self._changed.wait_for(condition, seconds):
-                seen = [(kind(one), one.status, one.cancelled) for one in self._requests]
-                raise TimeoutError(f"not so after {seconds} s; the requests were {seen}")
-
-    def clear(self) -> None:
-        """Forget the requests."""
-        with self._changed:
-            self._requests.clear()
+        return most_at_once(self.asked(*kinds))
 
     def forget(self) -> None:
         """Keep no state of what was primed so far."""
@@ -134,97 +102,28 @@ class ModelServer:
         """Hold nothing any more."""
         self.holds = lambda request: False
 
-    # Starting and stopping
-
     def start(self) -> None:
-        """Listen, without any state, on the port it has always had."""
+        """Listen, without any state."""
         self.forget()
-        started: Future[None] = Future()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._run(started)), name="model-server")
-        self._thread.start()
-        started.result(30)
+        super().start()
 
-    def stop(self) -> None:
-        """Close all connections."""
-        if self._thread is not None:
-            self._loop.call_soon_threadsafe(self._stop.set)
-            self._thread.join()
-            self._thread = None
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-        if self._errors and kind is None:
-            raise self._errors[0]
-
-    async def _run(self, started: Future[None]) -> None:
-        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        server = await self._loop.create_server(self._protocol, "127.0.0.1", self.port, backlog=256)
-        started.set_result(None)
-        await self._stop.wait()
-        server.close()
-        for task in self._connections:
-            task.cancel()
-        await asyncio.gather(*self._connections)
+    def _told(self, request: Request) -> tuple[object, ...]:
+        return kind(request), request.status, request.cancelled
 
     # Answering
 
-    def _protocol(self) -> asyncio.StreamReaderProtocol:
-        reader = Reader()
-        return asyncio.StreamReaderProtocol(reader, lambda _, writer: self._connected(reader, writer))
-
-    async def _connected(self, reader: Reader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._connections.add(task)
-        try:
-            while request := await receive(reader):
-                await self._serve(request, reader, writer)
-        except (OSError, asyncio.CancelledError):
-            pass  # the client has gone, or the server stops
-        except Exception as exc:
-            self._errors.append(exc)
-        finally:
-            writer.transport.abort()
-            self._connections.discard(task)
-
-    async def _serve(self, request: Request, reader: Reader, writer: asyncio.StreamWriter) -> None:
-        with self._changed:
-            self._requests.append(request)
-            self._changed.notify_all()
-        answering = asyncio.create_task(self._answer(request))
-        leaving = asyncio.create_task(reader.ended.wait())
-        try:
-            await asyncio.wait((answering, leaving), return_when=asyncio.FIRST_COMPLETED)
-            request.cancelled = not answering.done()
-            if answering.done():
-                request.status, body = answering.result()
-                content = json.dumps(body).encode()
-                head = (
-                    f"HTTP/1.1 {request.status} X\r\ncontent-type: application/json\r\ncontent-length: {len(content)}"
-                )
-                self._end(request)  # before the client can know
-                writer.write(f"{head}\r\n\r\n".encode() + content)
-                await writer.drain()
-        finally:
-            self._end(request)
-            answering.cancel()
-            leaving.cancel()
-
-    def _end(self, request: Request) -> None:
-        with self._changed:
-            request.ended = request.ended or self._loop.time()
-            self._changed.notify_all()
-
-    async def _answer(self, request: Request) -> tuple[int, Any]:
+    async def _answer(self, request: Request, writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(self.latency)
         while self.holds(request):
             await asyncio.sleep(0.002)
+        request.status, body = self._said(request)
+        content = json.dumps(body).encode()
+        head = f"HTTP/1.1 {request.status} X\r\ncontent-type: application/json\r\ncontent-length: {len(content)}"
+        self._end(request)  # before the client can know
+        writer.write(f"{head}\r\n\r\n".encode() + content)
+        await writer.drain()
+
+    def _said(self, request: Request) -> tuple[int, Any]:
         if request.path == MODELS:
             limit = {} if self.context is None else {"max_model_len": self.context}
             return 200, {"object": "list", "data": [{"id": MODEL, "object": "model", **limit}]}

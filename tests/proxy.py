@@ -8,18 +8,16 @@ with Proxy(server.base_url) as proxy:
 
 import asyncio
 import json
-import threading
-import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from concurrent.futures import Future
 from contextlib import aclosing, asynccontextmanager
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import httpx
 
 from tests.faults import CHAT, DECIDES, HTML, NOT_JSON, OTHER_JSON, Fault, Kind, Rewrite, asks_chat
-from tests.http1 import LAST_CHUNK, Answer, Reader, Request, chunk, has_body, head, receive
+from tests.http1 import LAST_CHUNK, Answer, Request, chunk, has_body, head, most_at_once
+from tests.loopback import Close, LoopbackServer
 
 __all__ = ["CHAT", "HTML", "NOT_JSON", "OTHER_JSON", "Fault", "Proxy", "Request", "Rewrite", "asks_chat"]
 
@@ -27,7 +25,7 @@ __all__ = ["CHAT", "HTML", "NOT_JSON", "OTHER_JSON", "Fault", "Proxy", "Request"
 HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "host", "te", "trailer", "upgrade"}
 
 
-class Proxy:
+class Proxy(LoopbackServer):
     """Forwards every request to `target`, but for what `faults` do to it; `base_url` is where it listens.
 
     `target` is a server's base URL, with `/v1`, and may be changed at any time. While it is None, or nobody listens
@@ -35,22 +33,12 @@ class Proxy:
     and leaving the context raises.
     """
 
+    name = "proxy"
+
     def __init__(self, target: str | None = None) -> None:
+        super().__init__()
         self.target = target
-        self.base_url = ""
         self.faults: list[Fault] = []
-        self._requests: list[Request] = []
-        self._changed = threading.Condition()
-        self._connections: set[asyncio.Task[Any]] = set()
-        self._errors: list[Exception] = []
-
-    # What tests ask
-
-    @property
-    def requests(self) -> list[Request]:
-        """What was received, in that order."""
-        with self._changed:
-            return list(self._requests)
 
     def bodies(self, path: str = CHAT) -> list[Any]:
         """The JSON of the requests to that path."""
@@ -58,102 +46,13 @@ class Proxy:
 
     def most_at_once(self) -> int:
         """The most requests that were being answered at a time."""
-        requests = self.requests
-        return max((sum(one.under_way(other.received) for one in requests) for other in requests), default=0)
+        return most_at_once(self.requests)
 
-    def clear(self) -> None:
-        """Forget the requests; the faults stay."""
-        with self._changed:
-            self._requests.clear()
-
-    def wait_until(self, condition: Callable[[], bool], *, seconds: float = 30.0) -> None:
-        """Return when `condition` holds; it is tried again whenever a request begins or ends.
-
-        Raises:
-            TimeoutError: it does not hold in time.
-        """
-        with self._changed:
-            if not self._changed.wait_for(condition, seconds):
-                seen = [(one.method, one.path, one.status, one.cancelled) for one in self._requests]
-                raise TimeoutError(f"not so after {seconds} s; the requests were {seen}")
-
-    # Connections
-
-    def __enter__(self) -> Self:
-        started: Future[str] = Future()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._run(started)), name="proxy")
-        self._thread.start()
-        self.base_url = started.result(30)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join()
-        if self._errors and kind is None:
-            raise RuntimeError(f"the proxy failed, not what it stands between: {self._errors!r}") from self._errors[0]
-
-    async def _run(self, started: Future[str]) -> None:
-        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+    async def _run(self, started: Future[None]) -> None:
         # A request has a connection to the server for itself: closing it cancels that request and no other.
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
         async with httpx.AsyncClient(timeout=None, limits=limits, trust_env=False, verify=False) as self._client:
-            server = await self._loop.create_server(self._protocol, "127.0.0.1", 0, backlog=256)
-            started.set_result(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1")
-            await self._stop.wait()
-            server.close()
-            await asyncio.sleep(0.01)  # who has been accepted just now gets a task that can close the connection
-            for task in self._connections:
-                task.cancel()
-            await asyncio.gather(*self._connections)
-
-    def _protocol(self) -> asyncio.StreamReaderProtocol:
-        reader = Reader()
-        return asyncio.StreamReaderProtocol(reader, lambda _, writer: self._connected(reader, writer))
-
-    async def _connected(self, reader: Reader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._connections.add(task)
-        try:
-            while (request := await receive(reader)) and await self._serve(request, reader, writer):
-                pass
-            writer.close()
-            await writer.wait_closed()
-        except (OSError, asyncio.CancelledError):
-            pass  # the client has gone, or the proxy stops
-        except Exception as exc:
-            self._errors.append(exc)
-        finally:
-            writer.transport.abort()
-            self._connections.discard(task)
-
-    async def _serve(self, request: Request, reader: Reader, writer: asyncio.StreamWriter) -> bool:
-        """Answer one request, unless its client hangs up; whether the connection may take another."""
-        with self._changed:
-            self._requests.append(request)
-            self._changed.notify_all()
-        answering = asyncio.create_task(self._answer(request, writer))
-        leaving = asyncio.create_task(reader.ended.wait())
-        try:
-            await asyncio.wait((answering, leaving), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            answering.cancel()
-            leaving.cancel()
-            failure, _ = await asyncio.gather(answering, leaving, return_exceptions=True)
-            self._end(request, cancelled=reader.ended.is_set())
-        if isinstance(failure, Exception) and not isinstance(failure, ConnectionError | _Close):
-            raise failure
-        return failure is None and not request.is_last
-
-    def _end(self, request: Request, *, cancelled: bool = False) -> None:
-        with self._changed:
-            if request.ended is None:
-                request.ended, request.cancelled = time.monotonic(), cancelled
-                self._changed.notify_all()
-
-    # An answer
+            await super()._run(started)
 
     async def _answer(self, request: Request, writer: asyncio.StreamWriter) -> None:
         faults = self._met(request)
@@ -184,7 +83,7 @@ class Proxy:
         if decides in ("status", "garbage"):
             yield faults[-1].answer()
         elif decides == "drop" or self.target is None:
-            raise _Close
+            raise Close
         else:
             try:
                 response = await self._client.send(
@@ -192,7 +91,7 @@ class Proxy:
                 )
                 try:
                     if decides == "drop_answer":
-                        raise _Close
+                        raise Close
                     headers = [item for item in response.headers.multi_items() if item[0].lower() not in HOP_BY_HOP]
                     yield Answer(response.status_code, headers, _pieces(request, response, faults))
                 finally:
@@ -200,11 +99,7 @@ class Proxy:
                     # cancelled while it closes, leaves the connection open for good.
                     await asyncio.shield(response.aclose())
             except httpx.TransportError as exc:
-                raise _Close from exc
-
-
-class _Close(Exception):
-    """The client's connection is to be closed as it stands."""
+                raise Close from exc
 
 
 def _forwarded(request: Request, target: str) -> dict[str, Any]:
@@ -253,7 +148,7 @@ async def _send(pieces: AsyncGenerator[bytes, None], faults: Sequence[Fault], wr
             if left is not None and not (left := left - len(part)):
                 break
     if left is not None:
-        raise _Close
+        raise Close
 
 
 def _seconds(faults: Sequence[Fault], kind: Kind) -> float:

@@ -8,12 +8,7 @@ import pytest
 from langchain_core.messages import AIMessage
 
 from tests.graphs.scripted import ScriptedChatModel, calling
-
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-
-
-def python_blocks() -> list[str]:
-    return re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+from tests.readme import README, python_blocks
 
 
 def test_the_python_blocks_run_one_after_the_other(

@@ -20,7 +20,7 @@ from evals.models import tokens_of
 from evals.samples import Benchmark
 from evals.tables.published import CONTEXT
 from linmem_langgraph import by_name, transcript
-from linmem_langgraph.errors import ConfigError
+from linmem_langgraph.errors import ConfigError, ReaderUnavailable
 from linmem_langgraph.readers._linear.prompt import read_messages
 from linmem_langgraph.readers.base import Query
 from linmem_langgraph.records import MemoryRecord
@@ -92,6 +92,9 @@ def needle(
     Args:
         file: a line of JSON for each read.
         progress: is told what is read.
+
+    Raises:
+        ReaderUnavailable: not even the shortest could be read.
     """
     known = {}
     for line in file.read_text("utf-8").splitlines() if file.exists() else ():
@@ -123,6 +126,9 @@ def needle(
             if middle in (low, high):
                 break
             low, high = (middle, high) if fits(middle) else (low, middle)
+    if all(row.refused for row in done):
+        file.unlink()
+        raise ReaderUnavailable(f"not even {done[-1].records} records could be read: {done[-1].refused}")
     return sorted(done, key=lambda row: (row.records, row.depth))
 
 

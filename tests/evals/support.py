@@ -1,4 +1,4 @@
-"""What the tests of evals share: where data is, rows by hand, small benchmarks, and controllers that misbehave."""
+"""What the tests of evals share: where data is, rows by hand, small benchmarks, runs, and models that misbehave."""
 
 import copy
 import json
@@ -14,8 +14,10 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from pydantic import PrivateAttr
 
 from evals.config import RunConfig
+from evals.judge import judge
+from evals.predict import predict
 from evals.rows import Grade, Prediction
-from evals.sample.generate import write
+from evals.sample.generate import generate, write
 from evals.samples import Sample
 from graphs.extractive import ExtractiveChatModel
 from linmem_langgraph.records import MemoryRecord
@@ -99,6 +101,19 @@ def run_config(data: Path | None, **changes: Any) -> RunConfig:
         "controls": ["blind", "oracle"],
     }
     return RunConfig.model_validate({**fields, **changes})
+
+
+def a_run(folder: Path, name: str, **changes: object) -> Path:
+    """A small run over households, predicted and judged."""
+    data = folder / str(changes.pop("data", "households"))
+    if not data.exists():
+        seed = 7 if data.name == "households" else 8
+        write(data, *generate(worlds=3, clips=12, questions=6, seed=seed))
+    reader = {"name": "chroma", "options": {"embeddings": "lexical", "by": "position", "limit": 1}}
+    config = run_config(data, **{"name": name, "reader": reader, "ranking": 0, **changes})
+    predict(config, folder / name)
+    judge(config, folder / name)
+    return folder / name
 
 
 Hook = Callable[[str, list[BaseMessage]], AIMessage | None]

@@ -16,8 +16,7 @@ from evals.judge import lexically_correct
 from evals.rows import Prediction, RowFile
 from evals.statistics import kappa
 from linmem_langgraph.errors import ConfigError
-from tests.evals.support import SayingModel
-from tests.evals.test_compare import a_run
+from tests.evals.support import SayingModel, a_run
 
 
 @pytest.fixture(scope="module")

@@ -9,31 +9,9 @@ import pytest
 
 from evals.cli import main
 from evals.compare import compare, side
-from evals.config import RunConfig
-from evals.judge import judge
-from evals.predict import predict
-from evals.sample.generate import generate, write
 from evals.statistics import Estimate, clustered, detectable, mcnemar
 from linmem_langgraph.errors import ConfigError
-
-
-def a_run(folder: Path, name: str, **changes: object) -> Path:
-    """A small run over households, predicted and judged."""
-    data = folder / str(changes.pop("data", "households"))
-    if not data.exists():
-        seed = 7 if data.name == "households" else 8
-        write(data, *generate(worlds=3, clips=12, questions=6, seed=seed))
-    fields = {
-        "name": name,
-        "benchmark": {"name": "household", "data": str(data)},
-        "reader": {"name": "chroma", "options": {"embeddings": "lexical", "by": "position", "limit": 1}},
-        "controls": ["blind", "oracle"],
-        "ranking": 0,
-    }
-    config = RunConfig.model_validate({**fields, **changes})
-    predict(config, folder / name)
-    judge(config, folder / name)
-    return folder / name
+from tests.evals.support import a_run
 
 
 @pytest.fixture(scope="module")

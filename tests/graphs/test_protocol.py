@@ -41,7 +41,7 @@ OURS = {
     "think_unclosed_is_parsed": None,
     # Everything up to the last closer is thought.
     "two_think_closers": Turn(action="search", content="zzz qqq"),
-    # The parse is as for any answer; that nothing follows an answer is the loop's: see test_m3_agent.
+    # The parse is as for any answer; that nothing follows an answer is the loop's: see m3_agent/test_answers.
     "finished_is_noop": Turn(action="answer", content="zzz"),
 }
 

@@ -9,7 +9,7 @@ from evals.vllm_cpu.server import VllmServer
 from linmem_langgraph import Memory
 from linmem_langgraph.embeddings import LexicalEmbeddings
 from linmem_langgraph.readers._linear.prompt import INSTRUCTIONS
-from tests.test_readme import python_blocks
+from tests.readme import python_blocks
 
 
 def test_the_block_for_a_served_model_reads_what_another_reader_wrote(

@@ -50,6 +50,21 @@ def graph(nodes: Iterable[Any], edges: Iterable[tuple[int, int]] = ()) -> Any:
     return made
 
 
+def house() -> Any:
+    """A small graph of two people in three clips."""
+    return graph(
+        [
+            node(0, "voice", vectors=((1.0,) * 3,)),
+            node(1, "img", vectors=((1.0,) * 5,)),
+            node(2, "episodic", "<face_1> sits.", 0),
+            node(3, "semantic", "Equivalence: <face_1>, <voice_0>", 0),
+            node(4, "episodic", "<voice_0> sings.", 1),
+            node(5, "episodic", "It rains.", 2),
+        ],
+        [(2, 1), (3, 1), (3, 0), (4, 0)],
+    )
+
+
 def pickled(value: Any, protocol: int = 4) -> bytes:
     """The content of the file."""
     with known():

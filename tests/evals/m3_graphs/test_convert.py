@@ -16,8 +16,7 @@ from evals.m3_graphs.convert import import_graphs
 from evals.m3_graphs.graph import read_graph
 from linmem_langgraph.errors import ConfigError
 from linmem_langgraph.records import MAX_TEXT
-from tests.evals.m3_graphs.pickles import Harm, graph, node, pickled
-from tests.evals.m3_graphs.test_graph import house
+from tests.evals.m3_graphs.pickles import Harm, graph, house, node, pickled
 from tests.evals.support import shared
 
 

@@ -8,21 +8,7 @@ import pytest
 
 from evals.m3_graphs.graph import read_graph
 from linmem_langgraph.errors import UnsafeFile
-from tests.evals.m3_graphs.pickles import graph, node, pickled
-
-
-def house() -> Any:
-    return graph(
-        [
-            node(0, "voice", vectors=((1.0,) * 3,)),
-            node(1, "img", vectors=((1.0,) * 5,)),
-            node(2, "episodic", "<face_1> sits.", 0),
-            node(3, "semantic", "Equivalence: <face_1>, <voice_0>", 0),
-            node(4, "episodic", "<voice_0> sings.", 1),
-            node(5, "episodic", "It rains.", 2),
-        ],
-        [(2, 1), (3, 1), (3, 0), (4, 0)],
-    )
+from tests.evals.m3_graphs.pickles import graph, house, node, pickled
 
 
 def test_texts_have_clip_vector_and_whom_they_are_about() -> None:
