@@ -203,6 +203,8 @@ def _import(folder: Path, out: Path, halves: Mapping[str, set[str]], progress: P
 
     due = [file for file in sources(folder) if wanted(file)]
     found = list[Imported]()
+    if not due:
+        return found
     with progress("importing") as advance:
         for number, file in enumerate(due, start=1):
             videos = wanted(file)
