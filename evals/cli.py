@@ -28,7 +28,7 @@ from evals.tables.context import shown as context_table
 from evals.tables.measuring import chosen, markdown, measure, runs, shown
 from evals.tables.published import CONTEXT
 from evals.tables.tables import TABLES
-from linmem_langgraph.errors import ConfigError, LinmemError, UnsafeFile
+from linmem_langgraph.errors import ConfigError, LinmemError
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 RUNS = Path("runs")
@@ -197,18 +197,27 @@ def import_graphs(
 ) -> None:
     """Convert M3-Agent's memory graphs to memories and vectors, without running what is in the files."""
     from evals.m3_graphs.convert import import_graphs as convert
+    from evals.m3_graphs.convert import tell
 
     with _progress("importing") as advance:
         found = convert(source, out, advance)
-    written = [graph for graph in found if graph.refused is None]
-    noticed = Counter[str]()
-    for graph in written:
-        noticed.update(graph.noticed)
-    console.print(f"{len(written)} graphs, {sum(graph.texts for graph in written):,} texts, in {out}")
-    for what, count in noticed.items():
-        console.print(f"{count:,} {what}", highlight=False)
-    if refused := [graph.refused for graph in found if graph.refused]:
-        raise UnsafeFile(f"{len(refused)} of {len(found)} graphs were refused. {' '.join(refused)}")
+    tell(found, out, _say)
+
+
+@app.command()
+def fetch(
+    benchmark: Annotated[Literal["m3_bench"], typer.Argument(help="Whose data.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The benchmark's folder.")] = Path("data/m3_bench"),
+    source: Annotated[Path | None, typer.Option("--from", help="A local copy; nothing is downloaded then.")] = None,
+    subset: Annotated[Literal["robot", "web"] | None, typer.Option(help="One half.", show_default="both")] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Download without asking.")] = False,
+) -> None:
+    """Get annotations and memory graphs, and convert the graphs; what is there already stays."""
+    from evals.fetch import convert, download
+
+    if source is None:
+        download(out, subset, (lambda question: None) if yes else _ask, _say, _progress)
+    convert(source or out, out, subset, _say, _progress)
 
 
 @app.command("check-parity")
@@ -225,6 +234,16 @@ def check_parity(
     console.print(f"{len(cases)} cases: {', '.join(f'{count} {outcome}' for outcome, count in counts.items())}")
     if counts["differs"]:
         raise typer.Exit(1)
+
+
+def _say(line: str) -> None:
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _ask(question: str) -> None:
+    if not sys.stdin.isatty():
+        raise ConfigError("nobody can be asked, as there is no terminal: call again with --yes to download")
+    typer.confirm(question, abort=True)
 
 
 def _context(data: Path | None, out: Path, rows: list[str], changes: dict[str, str]) -> None:

@@ -7,7 +7,7 @@ import json
 import tarfile
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from pydantic import ValidationError
 
+from evals.benchmarks.m3_bench import ARCHIVES
 from evals.m3_graphs.entities import EQUIVALENCE
 from evals.m3_graphs.graph import Graph, read_graph
 from linmem_langgraph.errors import ConfigError, UnsafeFile
@@ -40,23 +41,27 @@ class Imported(NamedTuple):
     refused: str | None = None
 
 
-def import_graphs(source: Path, out: Path, advance: Callable[[int, int], object]) -> list[Imported]:
+def import_graphs(
+    source: Path,
+    out: Path,
+    advance: Callable[[int, int], object],
+    wanted: Callable[[str], bool] = lambda video: True,
+) -> list[Imported]:
     """Convert a pickle, an archive (.tar.gz) of them, or a folder of both.
 
     A graph that is refused leaves nothing behind and does not stop the others.
 
     Args:
         advance: is told how many files of how many are done.
+        wanted: whether the graph of a video is converted.
 
     Raises:
         ConfigError: there is nothing to import, a file cannot be read, or two graphs have one name.
     """
-    files = sorted(file for file in source.rglob("*") if _is_source(file)) if source.is_dir() else [source]
-    if not files:
-        raise ConfigError(f"{source} has neither .pkl nor .tar.gz: give the folder of M3-Bench's memory graphs")
+    files = sources(source)
     done = dict[str, Imported]()
     for number, file in enumerate(files, start=1):
-        for video, size, content in _graphs(file):
+        for video, size, content in _graphs(file, wanted):
             if video in done:
                 raise ConfigError(f"{file}: there is another graph of the video {video!r}: import them one by one")
             try:
@@ -65,6 +70,41 @@ def import_graphs(source: Path, out: Path, advance: Callable[[int, int], object]
                 done[video] = Imported(video, refused=str(exc))
         advance(number, len(files))
     return list(done.values())
+
+
+def sources(source: Path) -> list[Path]:
+    """The files of a folder in which graphs are, or the one file.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    files = sorted(file for file in source.rglob("*") if _is_source(file)) if source.is_dir() else [source]
+    if not files:
+        raise ConfigError(f"{source} has neither .pkl nor .tar.gz: give the folder of M3-Bench's memory graphs")
+    return files
+
+
+def is_imported(video: str, out: Path, file: Path) -> bool:
+    """Whether a video has memory and vectors that are newer than the file its graph is in."""
+    made = (out / "memories" / f"{video}.jsonl", out / "vectors" / f"{video}.npz")
+    return all(each.exists() and each.stat().st_mtime_ns >= file.stat().st_mtime_ns for each in made)
+
+
+def tell(found: Sequence[Imported], out: Path, say: Callable[[str], object]) -> None:
+    """Say what became of graphs.
+
+    Raises:
+        UnsafeFile: some were refused.
+    """
+    written = [graph for graph in found if graph.refused is None]
+    say(f"{len(written)} graphs, {sum(graph.texts for graph in written):,} texts, in {out}")
+    noticed = Counter[str]()
+    for graph in written:
+        noticed.update(graph.noticed)
+    for what, count in noticed.items():
+        say(f"{count:,} {what}")
+    if refused := [graph.refused for graph in found if graph.refused]:
+        raise UnsafeFile(f"{len(refused)} of {len(found)} graphs were refused. {' '.join(refused)}")
 
 
 def records(graph: Graph, noticed: Counter[str]) -> list[MemoryRecord]:
@@ -132,20 +172,24 @@ def _written(video: str, graph: Graph, out: Path) -> Imported:
 
 
 def _is_source(file: Path) -> bool:
-    return file.is_file() and file.name.endswith((".pkl", ".tar.gz", ".tgz", ".tar"))
+    return file.is_file() and file.name.endswith((".pkl", *ARCHIVES))
 
 
-def _graphs(file: Path) -> Iterator[tuple[str, int, bytes]]:
+def _graphs(file: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str, int, bytes]]:
     """The name, the size and the content of each graph in a file; no content of one that is too large."""
     try:
         if file.suffix == ".pkl":
-            size = file.stat().st_size
-            yield file.stem, size, file.read_bytes() if size <= MAX_BYTES else b""
+            if wanted(file.stem):
+                size = file.stat().st_size
+                yield file.stem, size, file.read_bytes() if size <= MAX_BYTES else b""
             return
         with tarfile.open(file) as archive:
             for member in archive:
-                if member.isreg() and member.name.endswith(".pkl") and (inner := archive.extractfile(member)):
-                    yield Path(member.name).stem, member.size, inner.read() if member.size <= MAX_BYTES else b""
+                video = Path(member.name).stem
+                if not (member.isreg() and member.name.endswith(".pkl") and wanted(video)):
+                    continue
+                if inner := archive.extractfile(member):
+                    yield video, member.size, inner.read() if member.size <= MAX_BYTES else b""
     except (OSError, tarfile.TarError, EOFError, zlib.error) as exc:
         raise ConfigError(f"cannot read {file}: {exc}") from exc
 

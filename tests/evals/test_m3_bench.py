@@ -1,6 +1,8 @@
 """M3-Bench: both halves as published, mended where they are odd, and whatever is wrong named."""
 
 import json
+import shlex
+import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -8,7 +10,7 @@ from typing import Any
 import pytest
 
 from evals.benchmarks import load_benchmark
-from evals.benchmarks.m3_bench import read_annotations
+from evals.benchmarks.m3_bench import ANNOTATIONS, read_annotations
 from evals.judge import words
 from evals.samples import Benchmark, Sample
 from linmem_langgraph.errors import ConfigError
@@ -49,6 +51,7 @@ WEB: dict[str, Any] = {
         ]
     }
 }
+DISAGREE = "timestamps that cannot be read or disagree with before_clip, which counts"
 CLIPS = [{"text": "Anna puts the mug on the shelf.", "position": 0}, {"text": "Bob leaves.", "position": 5}]
 
 
@@ -77,6 +80,11 @@ def test_both_halves_are_loaded_and_mended(tmp_path: Path) -> None:
         "answers that are an annotator's note": 1,
         "answers with white space at the edges": 1,
         "types named 'Multi-Evidence Reasoning'": 1,
+        "answers that are a bare yes or no": 1,
+        "reasonings in Chinese": 1,
+        "timestamps with one digit of minutes": 1,
+        "timestamps that cannot be read or disagree with before_clip": 0,
+        "video ids that begin with '-'": 1,
     }
     assert [(record.position, record.text) for record in benchmark.memories["-abc"]] == [
         (0, "Anna puts the mug on the shelf."),
@@ -87,6 +95,51 @@ def test_both_halves_are_loaded_and_mended(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("robot", "web", "count"), [(ROBOT, None, 3), (None, WEB, 1)])
 def test_one_half_is_enough(tmp_path: Path, robot: Any, web: Any, count: int) -> None:
     assert len(load_benchmark("m3_bench", folder_of(tmp_path, robot, web)).samples) == count
+
+
+@pytest.mark.parametrize("place", ANNOTATIONS)
+def test_the_layout_of_either_repository_is_taken(tmp_path: Path, place: str) -> None:
+    at_the_top = load_benchmark("m3_bench", folder_of(tmp_path))
+    for subset in ("robot", "web"):
+        (tmp_path / place).mkdir(parents=True, exist_ok=True)
+        (tmp_path / f"{subset}.json").rename(tmp_path / place / f"{subset}.json")
+
+    assert load_benchmark("m3_bench", tmp_path) == at_the_top
+
+
+def test_of_several_annotations_the_first_place_counts(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path, web=None)
+    (folder / "annotations").mkdir()
+    for name in ("robot.json", "web.json"):
+        (folder / "annotations" / name).write_text(json.dumps(WEB))
+
+    samples = load_benchmark("m3_bench", folder).samples
+
+    assert {sample.memory for sample in samples} == {"kitchen_99", "living_room_12", "-abc"}
+
+
+@pytest.mark.parametrize(
+    ("timestamp", "before_clip", "disagree"),
+    [
+        ("02:43", 4, 0),
+        ("2:30", 4, 0),
+        ("02:29", 3, 0),
+        ("02:29", 4, 1),
+        ("02:43", None, 1),
+        ("2:60", 4, 1),
+        ("later", 4, 1),
+        ("9" * 5000 + ":00", 4, 1),
+    ],
+)
+def test_timestamps_that_disagree_are_counted(
+    tmp_path: Path, timestamp: str, before_clip: int | None, disagree: int
+) -> None:
+    question = {"question": "Who?", "answer": "Bob", "question_id": "q", "type": []}
+    robot = {"kitchen_99": {"qa_list": [{**question, "timestamp": timestamp, "before_clip": before_clip}]}}
+    benchmark = load_benchmark("m3_bench", folder_of(tmp_path, robot, None))
+
+    assert benchmark.quirks[DISAGREE] == disagree
+    assert benchmark.samples[0].until == before_clip
 
 
 def test_the_fingerprint_covers_annotations_and_memories(tmp_path: Path) -> None:
@@ -169,6 +222,35 @@ def test_a_missing_memory_stops_the_load(tmp_path: Path) -> None:
 
     assert "1 of 3 videos have no memory" in str(caught.value)
     assert str(folder / "memories" / "living_room_12.jsonl") in str(caught.value)
+    assert str(caught.value).endswith(f"a video, or python -m evals fetch m3_bench --out {folder}")
+
+
+@pytest.mark.parametrize("graphs", ["memory_graphs", "data/memory_graphs"])
+@pytest.mark.parametrize("name", ["robot/living_room_12.pkl", "robot.tar.gz"])
+def test_a_graph_that_is_not_converted_is_an_error_with_the_command_that_does_it(
+    tmp_path: Path, graphs: str, name: str
+) -> None:
+    (tmp_path / "my data").mkdir()
+    folder = folder_of(tmp_path / "my data")
+    (folder / "memories" / "living_room_12.jsonl").unlink()
+    (folder / graphs / name).parent.mkdir(parents=True)
+    (folder / graphs / name).touch()
+
+    with pytest.raises(ConfigError) as caught:
+        load_benchmark("m3_bench", folder)
+
+    command = f"python -m evals import-graphs {shlex.quote(f'{folder}/{graphs}')} --out {shlex.quote(str(folder))}"
+    assert str(caught.value).endswith(f"convert its graph: {command}")
+
+
+def test_the_graph_of_another_video_is_no_help(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path)
+    shutil.rmtree(folder / "memories")
+    (folder / "memory_graphs").mkdir()
+    (folder / "memory_graphs" / "kitchen_98.pkl").touch()
+
+    with pytest.raises(ConfigError, match="python -m evals fetch m3_bench"):
+        load_benchmark("m3_bench", folder)
 
 
 def test_a_folder_in_place_of_a_memory_is_refused(tmp_path: Path) -> None:
@@ -242,14 +324,19 @@ def test_the_real_oddities_are_mended_and_counted() -> None:
 
     assert [sample.id for sample in (*robot, *web) if sample.answer is None] == ["living_room_12_Q09"]
     assert all(sample.answer == sample.answer.strip() for sample in (*robot, *web) if sample.answer is not None)
-    trimmed, note = "answers with white space at the edges, trimmed", "answers that are an annotator's note, unscored"
-    assert (robot_quirks[trimmed], web_quirks[trimmed]) == (15, 0)
-    assert (robot_quirks[note], web_quirks[note]) == (1, 0)
+    assert {name: (robot_quirks[name], web_quirks[name]) for name in {**robot_quirks, **web_quirks}} == {
+        "answers that are an annotator's note, unscored": (1, 0),
+        "answers with white space at the edges, trimmed": (15, 0),
+        "types named 'Multi-Evidence Reasoning', counted as 'Multi-Detail Reasoning'": (0, 968),
+        "answers that are a bare yes or no, reported apart": (255, 362),
+        "reasonings in Chinese, not used": (1275, 1),
+        "timestamps with one digit of minutes, understood": (7, 0),
+        DISAGREE: (0, 0),
+        "video ids that begin with '-', kept": (0, 14),
+    }
     types = Counter(name for sample in (*robot, *web) for name in sample.types)
-    merged = "types named 'Multi-Evidence Reasoning', counted as 'Multi-Detail Reasoning'"
     assert "Multi-Evidence Reasoning" not in types
     assert types["Multi-Detail Reasoning"] == 842 + 968
-    assert (robot_quirks[merged], web_quirks[merged]) == (0, 968)
 
 
 def test_the_real_annotations_load_as_a_benchmark(tmp_path: Path) -> None:
