@@ -30,8 +30,7 @@ from evals.config import only_writer
 from evals.hub import data_set
 from linmem_langgraph.errors import ConfigError
 from tests.evals.hub_server import Hub, checksum
-from tests.evals.m3_graphs.pickles import pickled
-from tests.evals.m3_graphs.test_graph import house
+from tests.evals.m3_graphs.pickles import house, pickled
 from tests.evals.support import ROOT
 
 GRAPH = pickled(house())
