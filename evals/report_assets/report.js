@@ -182,7 +182,8 @@ function found(question, answer, message) {
   const gold = new Set(question.evidence);
   const best = answer.shown.filter((position) => here.has(position));
   const chips = best.map((position) => chip(position, gold.has(position) ? "hit" : ""));
-  const missed = question.evidence.filter((position) => !answer.shown.includes(position)).map((position) => chip(position, "miss"));
+  const last = message === answer.messages.findLast((other) => other.role === "tool");
+  const missed = question.evidence.filter((position) => last && !answer.shown.includes(position)).map((position) => chip(position, "miss"));
   const lines = make("div", { class: "lines", tabindex: "0", role: "region", "aria-label": "what the search returned" },
     ...message.text.split(/\n(?! {4})/).map((record) => {
       const position = /^\[(\d+)[\] ]/.exec(record);
