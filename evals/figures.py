@@ -116,7 +116,7 @@ def _retrieval(arm: ArmSummary, reader: str, colour: str) -> Drawing:
         ticks = axes.plot(chances, range(len(measures)), "|", color=INK, markersize=11, markeredgewidth=1.5)
         _legend(axes, [dots[0], *ticks], [reader, "chance"])
 
-    caption = f"A direct read with the question, over the {measures[0].value.n} questions with gold positions."
+    caption = f"A direct read with the question, over the {measures[0].value.n:,} questions with gold positions."
     words = ", ".join(f"{m.name} {_percent(m.value.mean)} (chance {_percent(m.chance)})" for m in measures)
     return _drawing(f"retrieval-{arm.arm}", "Retrieval, %", caption, 90 + 26 * len(measures), draw, words)
 
@@ -140,9 +140,9 @@ def _losses(counts: Counter[tuple[Shown, bool]]) -> Drawing | None:
 
     wrong, given = total - sum(counts[shown, True] for shown in SHOWN), counts["all", False]
     caption = (
-        f"Share of the {total} answerable questions with gold positions, by how much of the gold the agent's searches "
-        f"showed. Of {wrong} wrong answers, {given} had all of it before them: the controller's loss; "
-        f"{wrong - given} had not: the search's."
+        f"Share of the {total:,} answerable questions with gold positions, by how much of the gold the agent's "
+        f"searches showed. Of {wrong:,} wrong answers, {given:,} had all of it before them: the controller's loss; "
+        f"{wrong - given:,} had not: the search's."
     )
     words = ", ".join(
         f"{label}: {counts[shown, True]} correct and {counts[shown, False]} wrong" for shown, label in SHOWN.items()

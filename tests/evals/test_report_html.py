@@ -1,6 +1,7 @@
 """The HTML report: one file, nothing fetched, nothing lost, and no stored text ever becomes markup."""
 
 import base64
+import gzip
 import hashlib
 import json
 import re
@@ -28,6 +29,11 @@ CONFIG = RunConfig(name="test", reader=ReaderConfig(options={"embeddings": "lexi
 HOSTILE = "</script><script>alert(1)</script><img onerror=alert(2)><!--<script>\u2028\x00$title &lt; \"'`\ud800 中"
 
 
+def unpacked(embedded: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(gzip.decompress(base64.b64decode(embedded, validate=True)))
+    return found
+
+
 class Page(HTMLParser):
     """What a browser would make of the file: its tags, and the content of its scripts."""
 
@@ -50,8 +56,7 @@ class Page(HTMLParser):
 
     @property
     def data(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.scripts[0])
-        return found
+        return unpacked(self.scripts[0])
 
     def all(self, attribute: str) -> list[str]:
         return [value for _, attrs in self.tags if (value := attrs.get(attribute)) is not None]
@@ -170,9 +175,7 @@ def test_hostile_texts_stay_texts() -> None:
 @given(st.text(alphabet=st.characters(codec=None)))
 def test_embedded_data_comes_back_as_it_was(text: str) -> None:
     embedded = embed({text: [text]})
-    assert json.loads(embedded) == {text: [text]}
-    assert embedded.isascii()
-    assert not set("<>&") & set(embedded)
+    assert unpacked(embedded) == {text: [text]}
 
 
 def test_the_script_never_writes_markup(page: Page) -> None:
