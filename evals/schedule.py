@@ -4,7 +4,7 @@ So a model that keeps the state of what it has read reads each clip of a memory 
 """
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from evals.config import RunConfig, config_hash
@@ -56,12 +56,17 @@ def jobs(config: RunConfig, benchmark: Benchmark, hashes: Mapping[str, str], don
         for sample in questions(config, benchmark):
             if (hashes[arm], sample.id, config.seed) not in done:
                 groups.setdefault((arm, sample.memory), []).append(sample)
-    return [Job(arm, memory, sorted(samples, key=_when)) for (arm, memory), samples in groups.items()]
+    return [Job(arm, memory, in_order(samples)) for (arm, memory), samples in groups.items()]
 
 
 def _fingerprint(config: RunConfig, arm: str, data: str) -> str:
     """What tells the data and the weights of an arm from others."""
     return data if arm in CONTROLS else data + weights(config.compared.get(arm, config.reader))
+
+
+def in_order(samples: Sequence[Sample]) -> list[Sample]:
+    """Questions of one memory as they are asked: by `until`, those of the whole memory last."""
+    return sorted(samples, key=_when)
 
 
 def _when(sample: Sample) -> tuple[bool, int]:

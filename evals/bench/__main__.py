@@ -53,4 +53,30 @@ def bench_state_reuse(
         raise typer.Exit(2) from exc
 
 
+@app.command(name="rehearsal")
+def bench_rehearsal(
+    annotations: Annotated[Path, typer.Argument(help="M3-Bench's robot.json.")],
+    url: Annotated[
+        str | None,
+        typer.Option(help="A running vLLM server's /v1.", show_default="a tiny one on CPU, started for this"),
+    ] = None,
+    kills: Annotated[int, typer.Option(min=0, help="How often the run is killed on its way.")] = 2,
+    out: Annotated[Path, typer.Option(help="The folder of data, run and report; a new one.")] = Path("runs/rehearsal"),
+) -> None:
+    """All robot questions of M3-Bench over made-up captions, killed and resumed: a quarter of an hour."""
+    from evals.bench import rehearsal
+
+    console = Console(width=None if sys.stdout.isatty() else 140)
+    try:
+        data = rehearsal.write_data(annotations, out / "data")
+        with rehearsal.served(url, out / "server", console.print) as server:
+            whole = rehearsal.run(data, server, out, kills, console.print)
+            found = rehearsal.orders(data, server)
+    except ConfigError as exc:
+        console.print(f"error: {exc}", style="red", markup=False)
+        raise typer.Exit(2) from exc
+    for table in rehearsal.tables(whole, found):
+        console.print(table)
+
+
 app()

@@ -277,7 +277,10 @@ def test_as_a_process_an_error_leaves_two_and_says_one_thing(tmp_path: Path) -> 
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
 
     assert done.returncode == 2
-    assert re.fullmatch(r"error: unknown benchmark 'houshold'; choose household, locomo, m3_bench, m3_bench_robot, m3_bench_web\n", done.stderr)
+    assert re.fullmatch(
+        r"error: unknown benchmark 'houshold'; choose household, locomo, m3_bench, m3_bench_robot, m3_bench_web\n",
+        done.stderr,
+    )
     assert not (tmp_path / "runs").exists()
 
 
