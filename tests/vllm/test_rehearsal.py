@@ -34,7 +34,7 @@ def test_a_run_that_is_killed_on_its_way_answers_every_question_once(
 ) -> None:
     data = write_data(annotations, tmp_path / "data")
 
-    whole = run(data, server, tmp_path, 2, str)
+    whole = run(data, server, tmp_path, 2, say)
     found = orders(data, server)
 
     rows = list(RowFile(tmp_path / "run" / "predictions.jsonl").read(Prediction))
