@@ -18,6 +18,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 
 from evals.benchmarks import load_benchmark
+from evals.benchmarks.checked import MAX_DEPTH, deeper
 from evals.config import RunConfig, config_hash, only_writer, save_config
 from evals.readers import BlindReader, OracleReader, configured_reader, weights
 from evals.rows import Prediction, RowFile, Tokens
@@ -34,6 +35,8 @@ Progress = Callable[[int, int], None]
 logger = logging.getLogger(__name__)
 
 UNAVAILABLE = "memory is unavailable"
+
+TOO_DEEP = f"(nested deeper than {MAX_DEPTH // 2} levels)"
 
 
 CONTROLS = ("blind", "oracle")
@@ -256,10 +259,16 @@ def _positions(message: ToolMessage) -> list[int]:
 def _plain(message: BaseMessage) -> dict[str, Any]:
     plain: dict[str, Any] = {"role": message.type, "text": clean(message.text)}
     if isinstance(message, AIMessage) and message.tool_calls:
-        calls = [{"name": call["name"], "args": call["args"]} for call in message.tool_calls]
-        plain["calls"] = json.loads(clean(json.dumps(calls, ensure_ascii=False)))
+        calls = [{"name": call["name"], "args": _shallow(call["args"])} for call in message.tool_calls]
+        # A model's NaN is no JSON: it is kept as text.
+        plain["calls"] = json.loads(clean(json.dumps(calls, ensure_ascii=False)), parse_constant=str)
     if isinstance(message, ToolMessage):
         plain["positions"] = sorted(set(_positions(message)))
         if (message.artifact or {}).get("model"):
             plain["written"] = {name: message.artifact[name] for name in ("model", "usage", "seconds", "invented")}
     return plain
+
+
+def _shallow(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Arguments as a row can hold them: a model may nest them deeper than any file is read."""
+    return {name: TOO_DEEP if deeper(value, MAX_DEPTH // 2) else value for name, value in arguments.items()}
