@@ -10,7 +10,7 @@ from typing import Any, NotRequired, Self, TypeVar
 from pydantic import BaseModel, ConfigDict
 from typing_extensions import TypedDict
 
-from evals.benchmarks.checked import parse, read_jsonl
+from evals.benchmarks.checked import parse, read_jsonl, shown
 from linmem_langgraph.errors import ConfigError
 
 Key = tuple[str, str, int]
@@ -153,7 +153,8 @@ class RowFile:
         for place, fields in read_jsonl(self.path) if self.path.exists() else ():
             row = parse(model, fields, place)
             if row.key in seen:
-                raise ConfigError(f"{place}: question {row.question_id!r} of arm {row.arm!r} stands there twice")
+                name = f"question {shown(row.question_id)} of arm {shown(row.arm)}"
+                raise ConfigError(f"{place}: {name} stands there twice")
             seen.add(row.key)
             yield row
 

@@ -50,10 +50,12 @@ def json_target(
         try:
             loaded = load()
         except ConfigError as exc:
-            check_refusal(str(exc), named)
-            return False
-        check(loaded)
-        return True
+            refusal = str(exc)
+        else:
+            check(loaded)
+            return True
+        check_refusal(refusal, named)
+        return False
 
     return Target([whole], damaged, read, (dict, list, object), folder)
 

@@ -197,6 +197,16 @@ def test_a_row_that_stands_there_twice_is_an_error(file: RowFile) -> None:
         list(file.read(Prediction))
 
 
+def test_a_long_name_does_not_make_a_long_message(tmp_path: Path) -> None:
+    file = RowFile(tmp_path / "rows.jsonl")
+    for _ in range(2):
+        file.append(prediction("q" * 100_000, arm="a" * 100_000))
+
+    with pytest.raises(ConfigError, match=r"line 2: question 'qqq.* stands there twice") as caught:
+        list(file.read(Prediction))
+    assert len(str(caught.value)) < 1_000
+
+
 def test_many_threads_may_append(tmp_path: Path) -> None:
     file = RowFile(tmp_path / "rows.jsonl")
     rows = [prediction(f"q{number}", answer=HOSTILE * number) for number in range(60)]
