@@ -16,6 +16,7 @@ from typing import Any
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 
 from evals.benchmarks import load_benchmark
+from evals.benchmarks.checked import MAX_DEPTH, deeper
 from evals.cache import ContentCache
 from evals.config import RunConfig, only_writer, save_config
 from evals.models import configured_model, tokens_of
@@ -34,6 +35,8 @@ Progress = Callable[[int, int], None]
 logger = logging.getLogger(__name__)
 
 UNAVAILABLE = "memory is unavailable"
+
+TOO_DEEP = f"(nested deeper than {MAX_DEPTH // 2} levels)"
 
 
 def predict(
@@ -210,10 +213,16 @@ def _positions(message: ToolMessage) -> list[int]:
 def _plain(message: BaseMessage) -> dict[str, Any]:
     plain: dict[str, Any] = {"role": message.type, "text": clean(message.text)}
     if isinstance(message, AIMessage) and message.tool_calls:
-        calls = [{"name": call["name"], "args": call["args"]} for call in message.tool_calls]
-        plain["calls"] = json.loads(clean(json.dumps(calls, ensure_ascii=False)))
+        calls = [{"name": call["name"], "args": _shallow(call["args"])} for call in message.tool_calls]
+        # A model's NaN is no JSON: it is kept as text.
+        plain["calls"] = json.loads(clean(json.dumps(calls, ensure_ascii=False)), parse_constant=str)
     if isinstance(message, ToolMessage):
         plain["positions"] = sorted(set(_positions(message)))
         if (message.artifact or {}).get("model"):
             plain["written"] = {name: message.artifact[name] for name in ("model", "usage", "seconds", "invented")}
     return plain
+
+
+def _shallow(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Arguments as a row can hold them: a model may nest them deeper than any file is read."""
+    return {name: TOO_DEEP if deeper(value, MAX_DEPTH // 2) else value for name, value in arguments.items()}

@@ -5,11 +5,12 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from threading import Lock
-from typing import Any, TypeVar
+from typing import Any, NotRequired, TypeVar
 
 from pydantic import BaseModel, ConfigDict
+from typing_extensions import TypedDict
 
-from evals.benchmarks.checked import parse, read_jsonl
+from evals.benchmarks.checked import parse, read_jsonl, shown
 from evals.samples import PART
 from linmem_langgraph.errors import ConfigError
 
@@ -21,7 +22,7 @@ R = TypeVar("R", bound="Row")
 class Row(BaseModel):
     """A row is about one question, asked in one arm of a run with one seed."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     arm: str
     config: str
@@ -50,13 +51,34 @@ def added(parts: Iterable[Tokens]) -> Tokens:
     return Tokens(**{name: sum(getattr(part, name) for part in each) for name in Tokens.model_fields})
 
 
+class Call(TypedDict):
+    """A tool that the model called."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
+
+    name: str
+    args: dict[str, Any]
+
+
+class Message(TypedDict):
+    """What was said; `positions` are those a search found, `written` is how a model wrote what it found."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
+
+    role: str
+    text: str
+    calls: NotRequired[list[Call]]
+    positions: NotRequired[list[int]]
+    written: NotRequired[dict[str, Any]]
+
+
 class Prediction(Row):
     """What an agent answered.
 
     Args:
         gold: the gold answer; None = it cannot be scored.
         error: what went wrong, "" if nothing did; a row with an error counts as wrong and is shown as an error.
-        messages: the dialogue, as {"role", "text", "calls", "positions"}.
+        messages: the dialogue.
         shown: the positions that the searches returned, in order of appearance.
         ranking: the positions a direct read with the question returned, best first, each once.
         candidates: how many positions the memory has as of `until`.
@@ -78,7 +100,7 @@ class Prediction(Row):
     seconds: float = 0.0
     controller: Tokens = Tokens()
     reader: Tokens = Tokens()
-    messages: tuple[dict[str, Any], ...] = ()
+    messages: tuple[Message, ...] = ()
     shown: tuple[int, ...] = ()
     ranking: tuple[int, ...] = ()
     candidates: int = 0
@@ -135,7 +157,8 @@ class RowFile:
         for place, fields in read_jsonl(self.path) if self.path.exists() else ():
             row = parse(model, fields, place)
             if row.key in seen:
-                raise ConfigError(f"{place}: question {row.question_id!r} of arm {row.arm!r} stands there twice")
+                name = f"question {shown(row.question_id)} of arm {shown(row.arm)}"
+                raise ConfigError(f"{place}: {name} stands there twice")
             seen.add(row.key)
             yield row
 
@@ -151,7 +174,7 @@ class RowFile:
 
     def append(self, row: Row) -> None:
         """Add a row; on return it is on the disk."""
-        line = json.dumps(row.model_dump(mode="json"), ensure_ascii=False) + "\n"
+        line = json.dumps(row.model_dump(), ensure_ascii=False) + "\n"
         with self._lock, self.path.open("ab") as file:
             file.write(line.encode("utf-8", errors="backslashreplace"))
             file.flush()

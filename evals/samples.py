@@ -1,8 +1,22 @@
 """What every benchmark is turned into: memories to write, and samples to ask of them."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Annotated
 
-from linmem_langgraph.records import MemoryRecord
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from linmem_langgraph.records import MAX_POSITION, MemoryRecord
+
+
+def _unicode(text: str) -> str:
+    text.encode()
+    return text
+
+
+Text = Annotated[str, AfterValidator(_unicode)]
+"""Text that can be written: without lone surrogates."""
+
+Positions = Annotated[tuple[int, ...], AfterValidator(lambda found: tuple(sorted(set(found))))]
+"""Positions, each once and ascending, in whatever order they were given."""
 
 PART = "::"
 """In the id of a memory that is a part of another, after that one's."""
@@ -23,13 +37,13 @@ class Sample(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    id: str = Field(min_length=1)
-    memory: str = Field(min_length=1)
-    question: str = Field(min_length=1)
-    answer: str | None
-    types: tuple[str, ...] = ()
-    until: int | None = Field(default=None, ge=0)
-    evidence: tuple[int, ...] = ()
+    id: Text = Field(min_length=1)
+    memory: Text = Field(min_length=1)
+    question: Text = Field(min_length=1)
+    answer: Text | None
+    types: tuple[Text, ...] = ()
+    until: int | None = Field(default=None, ge=0, le=MAX_POSITION)
+    evidence: Positions = ()
     answerable: bool = True
 
 

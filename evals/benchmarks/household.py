@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from evals.benchmarks.checked import fingerprint, once, parse, parse_record, read_bytes, read_jsonl
+from evals.benchmarks.checked import check_id, fingerprint, once, parse, parse_record, read_bytes, read_jsonl, shown
 from evals.samples import Benchmark, Sample
 from linmem_langgraph.errors import ConfigError
 from linmem_langgraph.records import MemoryRecord
@@ -20,8 +20,7 @@ def load(data: Path | None = None) -> Benchmark:
     memories: dict[str, list[MemoryRecord]] = {}
     keys, ids = set[tuple[str, ...]](), set[tuple[str, ...]]()
     for place, row in read_jsonl(folder / "memories.jsonl"):
-        if not isinstance(row.get("memory"), str):
-            raise ConfigError(f"{place}, field 'memory': the memory's id is missing")
+        check_id(row.get("memory"), place, "memory")
         record = parse_record({name: value for name, value in row.items() if name != "memory"}, place)
         if record.key is not None:
             once(keys, record.key, place, "key", row["memory"])
@@ -32,9 +31,9 @@ def load(data: Path | None = None) -> Benchmark:
         sample = parse(Sample, row, place)
         once(ids, sample.id, place, "id")
         if sample.memory not in memories:
-            raise ConfigError(f"{place}, field 'memory': {sample.memory!r} is not in memories.jsonl")
+            raise ConfigError(f"{place}, field 'memory': {shown(sample.memory)} is not in memories.jsonl")
         if strange := set(sample.evidence) - positions[sample.memory]:
-            raise ConfigError(f"{place}, field 'evidence': no record has the position {min(strange)}")
+            raise ConfigError(f"{place}, field 'evidence': no record has the position {shown(min(strange))}")
         samples.append(sample)
     if not samples:
         raise ConfigError(f"{folder / 'samples.jsonl'} has no questions")

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from evals.benchmarks.checked import fingerprint, once, parse, read_bytes, read_json
+from evals.benchmarks.checked import check_id, fingerprint, once, parse, read_bytes, read_json, shown
 from evals.samples import Benchmark, Sample
 from linmem_langgraph.errors import ConfigError
 from linmem_langgraph.records import MemoryRecord
@@ -22,11 +22,11 @@ CATEGORIES = {1: "multi-hop", 2: "temporal", 3: "open-domain", 4: "single-hop", 
 
 NOT_IN_MEMORY = "not in memory"
 
-_SESSION = re.compile(r"session_(\d+)")
+_SESSION = re.compile(r"session_(0|[1-9][0-9]{0,5})")
 
 
 class _Question(BaseModel):
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
 
     question: str
     answer: str | int | float | None = None
@@ -64,6 +64,7 @@ def load(data: Path | None) -> Benchmark:
             if not isinstance(conversation, dict) or not isinstance(conversation.get(field), kind):
                 raise ConfigError(f"{place}, field {field!r}: missing, or not a {kind.__name__}")
         memory = conversation["sample_id"]
+        check_id(memory, place, "sample_id")
         once(seen, memory, place, "sample_id")
         records = _records(conversation["conversation"], place)
         turns = {record.key: record.position or 0 for record in records}
@@ -84,10 +85,9 @@ def load(data: Path | None) -> Benchmark:
 
 
 def _records(conversation: dict[str, Any], place: str) -> list[MemoryRecord]:
-    numbers = sorted(int(match[1]) for name in conversation if (match := _SESSION.fullmatch(name)))
     records: list[MemoryRecord] = []
     seen: set[tuple[str, ...]] = set()
-    for session in numbers:
+    for session in _sessions(conversation, place):
         where = f"{place}, session_{session}"
         date = _date(conversation.get(f"session_{session}_date_time"), where)
         if not isinstance(conversation[f"session_{session}"], list):
@@ -109,18 +109,29 @@ def _records(conversation: dict[str, Any], place: str) -> list[MemoryRecord]:
     return records
 
 
+def _sessions(conversation: dict[str, Any], place: str) -> list[int]:
+    """The numbers of the sessions that have turns."""
+    numbers = []
+    for name in conversation:
+        if re.fullmatch(r"session_\d+", name):
+            if not (match := _SESSION.fullmatch(name)):
+                raise ConfigError(f"{place}, field {shown(name)}: sessions are named 'session_1', 'session_2', ...")
+            numbers.append(int(match[1]))
+    return sorted(numbers)
+
+
 def _date(text: Any, place: str) -> datetime:
     try:
         return datetime.strptime(str(text), "%I:%M %p on %d %B, %Y")
     except ValueError as exc:
-        raise ConfigError(f"{place}, field 'date_time': {text!r} is not like '1:56 pm on 8 May, 2023'") from exc
+        raise ConfigError(f"{place}, field 'date_time': {shown(text)} is not like '1:56 pm on 8 May, 2023'") from exc
 
 
 def _sample(
     id: str, memory: str, row: _Question, turns: dict[str | None, int], quirks: Counter[str], place: str
 ) -> Sample:
     if row.category not in CATEGORIES:
-        raise ConfigError(f"{place}, field 'category': {row.category} is not one of 1 to 5")
+        raise ConfigError(f"{place}, field 'category': {shown(row.category)} is not one of 1 to 5")
     # Nearly all adversarial questions have no answer; those that have one are to be answered.
     answerable = row.category != 5 or row.answer is not None
     if answerable and row.answer is None:

@@ -15,10 +15,20 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from evals.benchmarks.checked import fingerprint, once, parse, parse_record, read_bytes, read_json, read_jsonl
+from evals.benchmarks.checked import (
+    check_file_name,
+    fingerprint,
+    once,
+    parse,
+    parse_record,
+    read_bytes,
+    read_json,
+    read_jsonl,
+    shown,
+)
 from evals.samples import Benchmark, Sample
 from linmem_langgraph.errors import ConfigError
-from linmem_langgraph.records import MemoryRecord
+from linmem_langgraph.records import MAX_POSITION, MemoryRecord
 
 SUBSETS = ("robot", "web")
 
@@ -56,7 +66,7 @@ class _Question(BaseModel):
     reasoning: str = ""
     type: list[str]
     timestamp: str | None = None
-    before_clip: int | None = Field(default=None, ge=0)
+    before_clip: int | None = Field(default=None, ge=0, le=MAX_POSITION)
 
 
 def load(data: Path | None, subsets: Sequence[str] = SUBSETS) -> Benchmark:
@@ -123,18 +133,19 @@ def read_annotations(file: Path, quirks: Counter[str], seen: set[tuple[str, ...]
         raise ConfigError(f"{file}: expected an object of videos, found {type(videos).__name__}")
     samples, ids = [], set[tuple[str, ...]]() if seen is None else seen
     for video, entry in videos.items():
-        if not video or not isinstance(entry, dict) or not isinstance(entry.get("qa_list"), list):
-            raise ConfigError(f"{file}, video {video!r}, field 'qa_list': missing")
+        check_file_name(video, f"{file}, video {shown(video)}")
+        if not isinstance(entry, dict) or not isinstance(entry.get("qa_list"), list):
+            raise ConfigError(f"{file}, video {shown(video)}, field 'qa_list': missing")
         for index, row in enumerate(entry["qa_list"]):
-            place = f"{file}, video {video!r}, question {index}"
+            place = f"{file}, video {shown(video)}, question {index}"
             question = parse(_Question, row, place)
             once(ids, question.question_id, place, "question_id")
-            samples.append(_sample(video, question, quirks))
+            samples.append(_sample(video, question, quirks, place))
         quirks["video ids that begin with '-', kept"] += video.startswith("-")
     return samples
 
 
-def _sample(video: str, row: _Question, quirks: Counter[str]) -> Sample:
+def _sample(video: str, row: _Question, quirks: Counter[str], place: str) -> Sample:
     scorable = row.question_id not in _UNSCORABLE
     quirks["answers that are an annotator's note, unscored"] += not scorable
     quirks["answers with white space at the edges, trimmed"] += row.answer != row.answer.strip()
@@ -148,14 +159,15 @@ def _sample(video: str, row: _Question, quirks: Counter[str]) -> Sample:
         quirks["timestamps that cannot be read or disagree with before_clip, which counts"] += (
             _last_clip(row.timestamp) != row.before_clip
         )
-    return Sample(
-        id=row.question_id,
-        memory=video,
-        question=row.question,
-        answer=row.answer.strip() if scorable else None,
-        types=tuple(_SAME_TYPE.get(name, name) for name in row.type),
-        until=row.before_clip,
-    )
+    fields = {
+        "id": row.question_id,
+        "memory": video,
+        "question": row.question,
+        "answer": row.answer.strip() if scorable else None,
+        "types": tuple(_SAME_TYPE.get(name, name) for name in row.type),
+        "until": row.before_clip,
+    }
+    return parse(Sample, fields, place)
 
 
 def _last_clip(timestamp: str) -> int | None:

@@ -90,6 +90,7 @@ def test_the_fingerprint_covers_both_files(tmp_path: Path) -> None:
         (1, "text", "lone \ud800"),
         (1, "position", Gone),
         (1, "key", "a"),
+        *((1, "memory", value) for value in ("", "lone \ud800", "a\0b")),
     ],
 )
 def test_a_wrong_record_is_named_by_file_line_and_field(tmp_path: Path, row: int, field: str, value: Any) -> None:
@@ -115,6 +116,12 @@ def test_a_wrong_record_is_named_by_file_line_and_field(tmp_path: Path, row: int
         (1, "memory", "nobody's"),
         (1, "id", "q1"),
         (1, "evidence", [99]),
+        (1, "evidence", [10**400]),
+        (1, "until", 2**53),
+        (1, "memory", "x" * 100_000),
+        (1, "x" * 100_000, 1),
+        *((1, field, "lone \ud800") for field in ("id", "question", "answer")),
+        (1, "types", ["lone \ud800"]),
     ],
 )
 def test_a_wrong_sample_is_named_by_file_line_and_field(tmp_path: Path, row: int, field: str, value: Any) -> None:
@@ -123,7 +130,8 @@ def test_a_wrong_sample_is_named_by_file_line_and_field(tmp_path: Path, row: int
     with pytest.raises(ConfigError) as caught:
         load_benchmark("household", folder)
 
-    assert f"{folder / 'samples.jsonl'}, line {row + 1}, field '{field}" in str(caught.value)
+    assert f"{folder / 'samples.jsonl'}, line {row + 1}, field '{field[:30]}" in str(caught.value)
+    assert len(str(caught.value).encode()) < 1_000
 
 
 @pytest.mark.parametrize("name", ["memories", "samples"])
@@ -141,6 +149,42 @@ def test_a_damaged_row_is_named_by_file_and_line(tmp_path: Path, name: str, dama
 
     assert f"{file}, line {len(text.splitlines())}: " in str(caught.value)
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["memories", "samples"])
+def test_a_field_that_stands_there_twice_is_named(tmp_path: Path, name: str) -> None:
+    """Python's JSON would keep the last of the two and say nothing."""
+    folder = folder_of(tmp_path)
+    first, second, *others = (folder / f"{name}.jsonl").read_text().splitlines()
+    twice = f'{second[:-1]}, "memory": "home"}}'
+    (folder / f"{name}.jsonl").write_text("\n".join([first, twice, *others]))
+
+    with pytest.raises(ConfigError, match=rf"{name}\.jsonl, line 2, field 'memory': stands there twice"):
+        load_benchmark("household", folder)
+
+
+@pytest.mark.parametrize("depth", [101, 500, 100_000])
+def test_what_is_nested_too_deep_is_named_by_file_and_line(tmp_path: Path, depth: int) -> None:
+    row = '{"memory": "home", "text": "a", "position": 0, "metadata": {"a": ' + "[" * depth + "]" * depth + "}}"
+
+    with pytest.raises(ConfigError, match=r"memories\.jsonl, line 1: .*(100 levels|recursion depth)"):
+        load_benchmark("household", folder_of(tmp_path, records=row))
+
+
+def test_a_wrong_value_is_shown_however_deep_and_long_it_is(tmp_path: Path) -> None:
+    deep: Any = "x" * 100_000
+    for _ in range(90):
+        deep = [deep]
+
+    with pytest.raises(ConfigError, match=r"memories\.jsonl, line 1, field 'text': .*found \[\[") as caught:
+        load_benchmark("household", folder_of(tmp_path, records=changed(RECORDS, (0, "text"), deep)))
+    assert len(str(caught.value)) < 1_000
+
+
+def test_evidence_is_put_in_order(tmp_path: Path) -> None:
+    samples = changed(SAMPLES, (0, "evidence"), [3, 0, 3])
+
+    assert load_benchmark("household", folder_of(tmp_path, samples=samples)).samples[0].evidence == (0, 3)
 
 
 def test_an_empty_file_is_refused(tmp_path: Path) -> None:

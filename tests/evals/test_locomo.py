@@ -114,6 +114,17 @@ def test_the_fingerprint_is_the_content_s(tmp_path: Path) -> None:
         ),
         ((0, "conversation", "session_2"), None, ["session_2"]),
         ((0, "qa", 1, "question"), "", ["conversation 0", "question 1", "'question'"]),
+        *(
+            ((0, "qa", 1, "answer"), value, ["conversation 0", "question 1", "'answer"])
+            for value in ("lone \ud800", float("nan"), float("inf"))
+        ),
+        *(((0, "sample_id"), value, ["conversation 0", "'sample_id'"]) for value in ("", "lone \ud800", "a\0b")),
+        *(
+            ((0, "conversation", name), [], ["conversation 0", f"'{name[:20]}"])
+            for name in ("session_02", "session_\u0663", f"session_{'9' * 5_000}")
+        ),
+        ((0, "conversation", "session_2_date_time"), "9" * 20_000, ["session_2", "date_time", "999"]),
+        ((0, "qa", 1, "category"), 10**400, ["conversation 0", "question 1", "'category'"]),
     ],
 )
 def test_damage_is_named_by_file_place_and_field(
@@ -124,6 +135,22 @@ def test_damage_is_named_by_file_place_and_field(
 
     for word in [str(tmp_path / "locomo.json"), *named]:
         assert word in str(caught.value)
+    assert len(str(caught.value).encode()) < 1_000
+
+
+def test_a_memory_that_nothing_is_asked_of_must_have_a_name_too(tmp_path: Path) -> None:
+    document = changed(changed(SMALL, (0, "sample_id"), "lone \ud800"), (0, "qa"), [])
+
+    with pytest.raises(ConfigError, match=r"conversation 1, field 'sample_id'"):
+        load(tmp_path, [*SMALL, *document])
+
+
+def test_a_field_that_stands_there_twice_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "locomo.json"
+    file.write_text(json.dumps(SMALL).replace('"category": 4', '"category": 4, "category": 3'))
+
+    with pytest.raises(ConfigError, match=r"locomo\.json, field 'category': stands there twice"):
+        load_benchmark("locomo", file)
 
 
 @pytest.mark.parametrize("document", [{}, "text", 5, None])

@@ -59,7 +59,7 @@ def folder_of(folder: Path, robot: Any = ROBOT, web: Any = WEB, memory: str = js
     (folder / "memories").mkdir(exist_ok=True)
     for subset, videos in (("robot", robot), ("web", web)):
         if videos is not None:
-            (folder / f"{subset}.json").write_text(json.dumps(videos, ensure_ascii=False), encoding="utf-8")
+            (folder / f"{subset}.json").write_text(json.dumps(videos, ensure_ascii=False), "utf-8", "surrogatepass")
     for video in ("kitchen_99", "living_room_12", "-abc"):
         (folder / "memories" / f"{video}.jsonl").write_text(memory, encoding="utf-8")
     return folder
@@ -175,6 +175,9 @@ QUESTION = ("kitchen_99", "qa_list", 1)
             for field, value in [("before_clip", -1), ("question", "  "), ("question_id", "")]
         ),
         ((*QUESTION, "question_id"), "kitchen_99_Q01", ["'kitchen_99'", "question 1", "'question_id'"]),
+        ((*QUESTION, "before_clip"), 2**53, ["'kitchen_99'", "question 1", "'before_clip'"]),
+        ((*QUESTION, "answer"), "lone \ud800", ["'kitchen_99'", "question 1", "'answer'"]),
+        ((*QUESTION, "type"), ["lone \ud800"], ["'kitchen_99'", "question 1", "'type"]),
     ],
 )
 def test_damage_is_named_by_file_place_and_field(
@@ -187,6 +190,28 @@ def test_damage_is_named_by_file_place_and_field(
 
     for word in [str(tmp_path / "robot.json"), *named]:
         assert word in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "video", ["", ".", "../../kitchen_99", "/etc/kitchen", "a/b", "x" * 300, "\u4e2d" * 100, "a\0b", "lone \ud800"]
+)
+def test_a_video_that_no_file_can_be_named_after_is_refused(tmp_path: Path, video: str) -> None:
+    folder = folder_of(tmp_path, {video: ROBOT["kitchen_99"]})
+    (tmp_path.parent / "kitchen_99.jsonl").write_text(jsonl(CLIPS))
+
+    with pytest.raises(ConfigError, match=r"robot\.json, video '.*a file is named after it") as caught:
+        load_benchmark("m3_bench", folder)
+    assert len(str(caught.value).encode()) < 1_000
+
+
+def test_a_video_that_stands_there_twice_is_named(tmp_path: Path) -> None:
+    """Else its first questions were gone, and nobody the wiser."""
+    folder = folder_of(tmp_path)
+    one, other = json.dumps({"kitchen_99": ROBOT["kitchen_99"]}), json.dumps(ROBOT)
+    (folder / "robot.json").write_text(f"{one[:-1]}, {other[1:]}")
+
+    with pytest.raises(ConfigError, match=r"robot\.json, field 'kitchen_99': stands there twice"):
+        load_benchmark("m3_bench", folder)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The rows of a run: what is appended is read back, a cut-off end is dropped, any other damage is an error."""
 
+import json
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from evals.rows import Prediction, RowFile, Tokens, added
+from evals.rows import Grade, Prediction, RowFile, Tokens, added
 from linmem_langgraph.errors import ConfigError
 from tests.evals.support import grade_of, prediction
 
@@ -145,11 +146,65 @@ def test_an_unknown_column_is_an_error(file: RowFile) -> None:
         list(file.read(Prediction))
 
 
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        ({"text": "Hello."}, "field 'messages.0.role': Field required"),
+        ({"role": "ai", "text": 5}, "field 'messages.0.text'"),
+        ({"role": "ai", "text": "", "calls": [{"name": "search"}]}, "field 'messages.0.calls.0.args'"),
+        ({"role": "ai", "text": "", "call": []}, "field 'messages.0.call': unknown; choose role, text, calls, "),
+        (
+            {"role": "ai", "text": "", "calls": [{"name": "a", "args": {}, "id": 1}]},
+            "field 'messages.0.calls.0.id': unknown; choose name, args",
+        ),
+    ],
+)
+def test_a_dialogue_that_no_report_could_show_is_an_error(file: RowFile, message: dict[str, Any], said: str) -> None:
+    row = {**ROWS[3].model_dump(mode="json"), "question_id": "q9", "messages": [message]}
+    file.path.write_text(json.dumps(row))
+
+    with pytest.raises(ConfigError) as caught:
+        list(file.read(Prediction))
+    assert f"{file.path}, line 1, {said}" in str(caught.value)
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999"])
+def test_a_figure_that_is_no_number_is_an_error(tmp_path: Path, number: str) -> None:
+    """It would make every mean it goes into no number either."""
+    file = RowFile(tmp_path / "scores.jsonl")
+    file.append(grade_of(ROWS[0], "correct", f1=0.5))
+    file.path.write_text(file.path.read_text().replace('"f1": 0.5', f'"f1": {number}'))
+
+    with pytest.raises(ConfigError, match=r"scores\.jsonl, line 1, field 'f1': Input should be a finite number"):
+        list(file.read(Grade))
+
+
+@pytest.mark.parametrize("arguments", [{"\ud800": {"\udfff": "\ud800"}}, {"limit": float("nan")}, {"a": [[[]]] * 3}])
+def test_whatever_a_model_calls_a_tool_with_is_kept(tmp_path: Path, arguments: dict[str, Any]) -> None:
+    file = RowFile(tmp_path / "rows.jsonl")
+    said = {"role": "ai", "text": "", "calls": [{"name": "search_memory", "args": arguments}]}
+
+    file.append(prediction("q1", messages=(said,)))
+
+    [row] = file.read(Prediction)
+    assert repr(row.messages) == repr((said,))
+
+
 def test_a_row_that_stands_there_twice_is_an_error(file: RowFile) -> None:
     file.append(ROWS[0].model_copy(update={"answer": "another"}))
 
     with pytest.raises(ConfigError, match=rf"line {len(ROWS) + 1}: question 'q1' of arm 'main' stands there twice"):
         list(file.read(Prediction))
+
+
+def test_a_long_name_does_not_make_a_long_message(tmp_path: Path) -> None:
+    file = RowFile(tmp_path / "rows.jsonl")
+    for _ in range(2):
+        file.append(prediction("q" * 100_000, arm="a" * 100_000))
+
+    with pytest.raises(ConfigError, match=r"line 2: question 'qqq.* stands there twice") as caught:
+        list(file.read(Prediction))
+    assert len(str(caught.value)) < 1_000
 
 
 def test_many_threads_may_append(tmp_path: Path) -> None:

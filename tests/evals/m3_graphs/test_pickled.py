@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from evals.m3_graphs.fuzz import mutated
+from evals.fuzz.graphs import damaged_graph
 from evals.m3_graphs.graph import read_graph
 from evals.m3_graphs.pickled import Made, values
 from linmem_langgraph.errors import UnsafeFile
@@ -190,7 +190,7 @@ def test_no_class_is_changed() -> None:
     before = {kind: dict(vars(kind)) for kind in (VideoGraph, VideoGraph.Node, Made, np.ndarray)}
     for seed in range(300):
         try:
-            read_graph(mutated(pickled(SMALL), Random(seed)), "file")
+            read_graph(damaged_graph(pickled(SMALL), Random(seed)), "file")
         except UnsafeFile:
             continue
     assert before == {kind: dict(vars(kind)) for kind in before}
@@ -199,8 +199,9 @@ def test_no_class_is_changed() -> None:
 @pytest.mark.timeout(300)
 def test_damaged_files_are_read_or_refused(tmp_path: Path) -> None:
     (tmp_path / "graph.pkl").write_bytes(pickled(SMALL))
+    command = [sys.executable, "-m", "evals.fuzz", "--kind", "graphs"]
     done = subprocess.run(
-        [sys.executable, "-m", "evals.m3_graphs.fuzz", str(tmp_path / "graph.pkl"), "--files", "3000", "--seed", "1"],
+        [*command, "--graph", str(tmp_path / "graph.pkl"), "--files", "3000", "--seed", "1"],
         capture_output=True,
         text=True,
         check=False,

@@ -1,5 +1,6 @@
 """A controller that raises or misbehaves is a row, and the run goes on."""
 
+import json
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -59,6 +60,10 @@ def test_an_error_row_keeps_the_rounds_before_it(
 UNKNOWN_TOOL = call("delete_everything", query="x")
 NO_JSON = AIMessage("", invalid_tool_calls=[invalid_tool_call(name="search_memory", args="{", id="1", error="cut off")])
 
+NESTED: Any = "x"
+for _ in range(300):
+    NESTED = [NESTED]
+
 
 @pytest.mark.parametrize(
     ("message", "answer", "expected"),
@@ -75,13 +80,22 @@ NO_JSON = AIMessage("", invalid_tool_calls=[invalid_tool_call(name="search_memor
             "",
             {"rounds": 5, "searches": 4, "unparsable": 1, "forced": True},
         ),
+        (call("search_memory", query=NESTED), "", {"rounds": 5, "searches": 4, "unparsable": 1, "forced": True}),
+        (
+            call("search_memory", query="x", filter={"\ud800": NESTED}),
+            "",
+            {"rounds": 5, "searches": 4, "unparsable": 1, "forced": True},
+        ),
+        (call("search_memory", query=float("nan")), "", {"rounds": 5, "searches": 4, "unparsable": 1, "forced": True}),
+        (call("search_memory", **{"\ud800": 1}), "", {"rounds": 5, "searches": 4, "unparsable": 1, "forced": True}),
         (AIMessage("lone \ud800 end"), None, {"rounds": 1, "searches": 0, "unparsable": 0, "forced": False}),
         (AIMessage("long " * 200_000), None, {"rounds": 1, "searches": 0, "unparsable": 0, "forced": False}),
         (AIMessage([{"type": "text", "text": "w2q"}]), "w2q", {"rounds": 1, "forced": False}),
     ],
     ids=[
         *("empty", "blank", "no content", "arguments cut off", "unknown tool", "no query", "empty query"),
-        *("bad filter", "lone surrogate", "1 MB", "content blocks"),
+        *("bad filter", "deep query", "deep filter", "no number", "odd name"),
+        *("lone surrogate", "1 MB", "content blocks"),
     ],
 )
 def test_a_controller_that_misbehaves_is_a_row_with_marks_and_the_run_goes_on(
@@ -98,7 +112,9 @@ def test_a_controller_that_misbehaves_is_a_row_with_marks_and_the_run_goes_on(
     rows = predict(run_config(secrets, controls=[]), out)
 
     assert len(rows) == 5
-    assert content(written(out)).keys() == content(rows).keys()
+    assert content(written(out)) == content(rows)
+    for line in (out / "predictions.jsonl").read_text(encoding="utf-8").splitlines():
+        json.loads(line, parse_constant=pytest.fail)
     (row,) = [row for row in rows if row.question_id == "2@None"]
     assert row.error == ""
     assert {name: getattr(row, name) for name in expected} == expected
