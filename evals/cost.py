@@ -14,10 +14,11 @@ from rich.table import Table
 
 from evals.benchmarks import load_benchmark
 from evals.config import Price, RunConfig
-from evals.labels import arm_label
+from evals.labels import arm_label, percent
 from evals.rows import Prediction, RowFile, Tokens
 from evals.samples import Benchmark, Sample
 from evals.schedule import CONTROLS, Job, hashes, jobs
+from evals.summary import ArmSummary
 from linmem_langgraph import transcript
 from linmem_langgraph.readers._linear.prompt import longest_frame
 
@@ -84,6 +85,27 @@ def spent(config: RunConfig, arm: str, controller: Tokens, reader: Tokens, judge
     prices = (controller, config.controller.price), (reader, of_reader), (judge, of_judge)
     parts = [money(used, price) for used, price in prices if price and used]
     return sum(parts) if parts else None
+
+
+def cost_row(config: RunConfig, arm: ArmSummary) -> dict[str, str]:
+    """What an arm took, for tables: means a question, tokens in all; the judge and money where they cost something."""
+    row = {
+        "rounds": f"{arm.rounds:.2f}",
+        "searches": f"{arm.searches:.2f}",
+        "forced %": f"{100 * arm.forced:.1f}",
+        "unparsable turns": str(arm.unparsable),
+        "controller tokens (cached)": _written(arm.controller),
+        "reader tokens (cached)": _written(arm.reader),
+        "s p50": f"{arm.p50:.3f}",
+        "s p95": f"{arm.p95:.3f}",
+        "gold shown %": percent(arm.evidence_shown),
+    }
+    if config.judge.model:
+        row["judge tokens (cached)"] = _written(arm.judge)
+    if _is_priced(config):
+        paid = spent(config, arm.arm, arm.controller, arm.reader, arm.judge)
+        row["money"] = "-" if paid is None else f"{paid:,.2f}"
+    return row
 
 
 def prefill(listed: Sequence[Sample], asked: Sequence[Sample], size: Callable[[Sample], int]) -> Prefill:
@@ -214,6 +236,15 @@ def _reasoning(config: RunConfig, asked: Sequence[Sample], searches: int, shown:
     prompt = sum(turns * (start + _tokens(sample.question)) for sample in asked)
     prompt += len(asked) * (shown + ANSWER) * turns * searches // 2
     return Tokens(prompt=prompt, completion=len(asked) * turns * ANSWER)
+
+
+def _is_priced(config: RunConfig) -> bool:
+    parts = [config.controller, config.reader, *config.compared.values(), config.judge.model]
+    return any(part and part.price for part in parts)
+
+
+def _written(used: Tokens) -> str:
+    return f"{used.prompt + used.completion:,} ({used.cached:,})"
 
 
 def _tokens(text: str) -> int:

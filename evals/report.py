@@ -8,10 +8,10 @@ from rich.table import Table
 
 from evals.benchmarks import load_benchmark
 from evals.config import RunConfig
-from evals.cost import spent
+from evals.cost import cost_row
 from evals.labels import arm_label, controller_label, percent
 from evals.report_html import render_html
-from evals.rows import Grade, Prediction, RowFile, Tokens
+from evals.rows import Grade, Prediction, RowFile
 from evals.schedule import arms, questions
 from evals.summary import ArmSummary, Summary, summarize_run
 from linmem_langgraph.errors import ConfigError
@@ -87,7 +87,7 @@ def render_markdown(config: RunConfig, summary: Summary, quirks: dict[str, int])
         "## Retrieval, %\n",
         _retrieval(config, summary),
         "## Cost\n",
-        _table_of([_names(config, arm) | _cost(config, arm) for arm in summary.arms]),
+        _table_of([_names(config, arm) | cost_row(config, arm) for arm in summary.arms]),
     ]
     if judged := [_names(config, arm) | _parses(arm) for arm in summary.arms if arm.parses_differ is not None]:
         parts += ["## Judge\n", _table_of(judged)]
@@ -111,27 +111,6 @@ def _accuracy(arm: ArmSummary) -> dict[str, str]:
         "errors": str(arm.errors),
         "unscored": str(arm.unscored),
     }
-
-
-def _cost(config: RunConfig, arm: ArmSummary) -> dict[str, str]:
-    paid = spent(config, arm.arm, arm.controller, arm.reader, arm.judge)
-    return {
-        "rounds": f"{arm.rounds:.2f}",
-        "searches": f"{arm.searches:.2f}",
-        "forced %": f"{100 * arm.forced:.1f}",
-        "unparsable turns": str(arm.unparsable),
-        "controller tokens (cached)": _tokens(arm.controller),
-        "reader tokens (cached)": _tokens(arm.reader),
-        "s p50": f"{arm.p50:.3f}",
-        "s p95": f"{arm.p95:.3f}",
-        "gold shown %": percent(arm.evidence_shown),
-        "judge tokens (cached)": _tokens(arm.judge),
-        "money": "no prices" if paid is None else f"{paid:,.2f}",
-    }
-
-
-def _tokens(used: Tokens) -> str:
-    return f"{used.prompt + used.completion:,} ({used.cached:,})"
 
 
 def _parses(arm: ArmSummary) -> dict[str, str]:

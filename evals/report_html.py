@@ -19,6 +19,7 @@ from typing import Any
 import yaml
 
 from evals.config import RunConfig
+from evals.cost import cost_row
 from evals.figures import Drawing, draw_figures, main_arm
 from evals.labels import arm_label, controller_label, percent
 from evals.rows import Grade, Prediction
@@ -60,7 +61,7 @@ def render_html(
         facts=_facts(config, summary, controller_label(config)),
         accuracy=_accuracy(summary, names),
         figures="".join(map(_figure, draw_figures(summary, pairs, names))),
-        tables=_tables(summary, names, quirks),
+        tables=_tables(config, summary, names, quirks),
         config=html.escape(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)),
         data=embed(rows_for_page(pairs, names)),
     )
@@ -160,11 +161,11 @@ def _figure(drawing: Drawing) -> str:
     return f"<figure>{drawing.svg}<figcaption>{caption}</figcaption></figure>"
 
 
-def _tables(summary: Summary, names: Mapping[str, str], quirks: Mapping[str, int]) -> str:
+def _tables(config: RunConfig, summary: Summary, names: Mapping[str, str], quirks: Mapping[str, int]) -> str:
     tables = [
         _types(summary, names),
         _retrieval(summary, names),
-        _cost(summary.arms, names),
+        _cost(config, summary.arms, names),
         _judge(summary.arms, names),
     ]
     if quirks:
@@ -193,17 +194,9 @@ def _retrieval(summary: Summary, names: Mapping[str, str]) -> Html:
     return Html("".join(tables))
 
 
-def _cost(arms: Iterable[ArmSummary], names: Mapping[str, str]) -> Html:
-    head = ["reader", "rounds", "searches", "forced %", "unparsable turns", "controller tokens (cached)",
-            "reader tokens (cached)", "seconds p50", "seconds p95", "gold shown %"]  # fmt: skip
-    rows = [
-        [names[a.arm], f"{a.rounds:.2f}", f"{a.searches:.2f}", f"{100 * a.forced:.1f}", a.unparsable,
-         f"{a.controller.prompt + a.controller.completion:,} ({a.controller.cached:,})",
-         f"{a.reader.prompt + a.reader.completion:,} ({a.reader.cached:,})",
-         f"{a.p50:.3f}", f"{a.p95:.3f}", percent(a.evidence_shown)]
-        for a in arms
-    ]  # fmt: skip
-    return _table("Cost: means a question, tokens in all", head, rows)
+def _cost(config: RunConfig, arms: Iterable[ArmSummary], names: Mapping[str, str]) -> Html:
+    rows = [{"reader": names[arm.arm]} | cost_row(config, arm) for arm in arms]
+    return _table("Cost: means a question, tokens in all", list(rows[0]), [list(row.values()) for row in rows])
 
 
 def _judge(arms: Iterable[ArmSummary], names: Mapping[str, str]) -> Html:

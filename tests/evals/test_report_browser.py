@@ -72,7 +72,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     linear = {"name": "linear", "options": {"model": "tiny:hybrid"}}
     config = run_config(data, name=HOSTILE, compared={"linear": linear})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("evals.predict.chat_model", lambda name, **options: HookedController(misbehave))
+        patch.setattr("evals.models.chat_model", lambda name, **options: HookedController(misbehave))
         predict(config, out)
     judge(config, out)
     report(config, out)
