@@ -17,6 +17,8 @@ if TYPE_CHECKING:
         UnsafeFile,
     )
     from linmem_langgraph.memory import Memory
+    from linmem_langgraph.middleware import MemoryMiddleware as MemoryMiddleware
+    from linmem_langgraph.nodes import recall_node, remember_node
     from linmem_langgraph.readers.base import Reader
     from linmem_langgraph.readers.chroma import ChromaReader
     from linmem_langgraph.readers.linear import LinearReader
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 _HOMES = {
     "errors": "ConfigError ContextOverflow LinmemError NamespaceError ReaderUnavailable RecordError UnsafeFile",
     "memory": "Memory",
+    "middleware": "MemoryMiddleware",
+    "nodes": "recall_node remember_node",
     "readers.base": "Reader",
     "readers.chroma": "ChromaReader",
     "readers.linear": "LinearReader",
@@ -34,6 +38,7 @@ _HOMES = {
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 
+# `MemoryMiddleware` is not among them: it needs langchain, which `import *` must not.
 __all__ = [
     "ChromaReader",
     "ConfigError",
@@ -52,6 +57,8 @@ __all__ = [
     "UnsafeFile",
     "create_manage_memory_tool",
     "create_search_memory_tool",
+    "recall_node",
+    "remember_node",
 ]
 
 
@@ -62,4 +69,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return sorted(_HOME_OF)

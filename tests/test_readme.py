@@ -15,18 +15,25 @@ def test_the_python_blocks_run_one_after_the_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    blocks = [block for block in python_blocks() if "LinearReader" not in block]
-    assert len(blocks) == 2
+    tools, middleware, loop = [block for block in python_blocks() if "LinearReader" not in block]
     turns = [calling("Where does Anna live?"), AIMessage("In Oslo.")]
-    model = ScriptedChatModel(replies=[*turns, *turns])
+    model = ScriptedChatModel(replies=[*turns, AIMessage("Noted."), *turns])
     names: dict[str, Any] = {"model": model}
-    for block in blocks:
-        exec(compile(block, "README.md", "exec"), names)
-    assert capsys.readouterr().out == "[1] Anna lives in Oslo.\nIn Oslo.\n"
-    asked = {"messages": [("user", "Where does Anna live?")]}
-    state = names["agent"].invoke(asked, {"configurable": {"user_id": "anna"}})
+    run = {"configurable": {"user_id": "anna"}}
+
+    exec(compile(tools, "README.md", "exec"), names)
+    state = names["agent"].invoke({"messages": [("user", "Where does Anna live?")]}, run)
     assert "Anna lives in Oslo." in state["messages"][2].text
     assert state["messages"][-1].text == "In Oslo."
+
+    exec(compile(middleware, "README.md", "exec"), names)
+    names["agent"].invoke({"messages": [("user", "Oslo has a new harbour.")]}, run)
+    assert "[1] Anna lives in Oslo." in model.calls[-1].texts[0]
+    remembered = [record.text for record in names["memory"].records(("users", "anna"))]
+    assert remembered[2:] == ["user: Oslo has a new harbour.", "assistant: Noted."]
+
+    exec(compile(loop, "README.md", "exec"), names)
+    assert capsys.readouterr().out == "[1] Anna lives in Oslo.\nIn Oslo.\n"
     names["memory"].close()
 
 
