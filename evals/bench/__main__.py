@@ -24,6 +24,14 @@ def bench_chroma(repeats: Annotated[int, typer.Option(min=1)] = 200) -> None:
     chroma.main(repeats=repeats)
 
 
+@app.command(name="agents")
+def bench_agents(repeats: Annotated[int, typer.Option(min=1)] = 300) -> None:
+    """The loop against other agents, and what the middleware adds to a turn."""
+    from evals.bench import agents
+
+    agents.main(repeats=repeats)
+
+
 @app.command(name="state_reuse")
 def bench_state_reuse(
     scenario: Annotated[list[str] | None, typer.Option(help="Only this one; repeatable.", show_default="all")] = None,

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from evals.bench import chroma
+from evals.bench import agents, chroma
 from evals.bench.timing import Ratio, compare
 
 
@@ -132,3 +132,11 @@ def test_the_ratio_is_the_median_of_neighbours(monkeypatch: pytest.MonkeyPatch) 
 
 def test_one_run_is_enough_for_a_ratio() -> None:
     assert compare(lambda run: None, lambda run: None, 1).ratio > 0
+
+
+def test_the_loop_and_the_middleware_are_measured() -> None:
+    loops, turn = agents.loops(2), agents.middleware(2)
+
+    assert set(loops) == {"an agent of create_agent", "the turns in plain Python"}
+    assert all(ratio.ours > 0 and ratio.theirs > 0 for ratio in loops.values())
+    assert turn["with recall and capture"] > turn["one read and one write"] > 0
