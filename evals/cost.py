@@ -136,28 +136,25 @@ def estimate(config: RunConfig, out: Path) -> list[ArmCost]:
 
 
 def estimate_table(config: RunConfig, costs: Sequence[ArmCost]) -> Table:
-    """For the terminal."""
+    """For the terminal: a column for each arm."""
     table = Table(title=f"{config.name}: {config.benchmark.name}, what is left to ask")
-    table.add_column("reader")
-    for column in ("questions", "searches", "clips read alone", "unordered", "ordered", "tokens read ordered"):
-        table.add_column(column, justify="right")
-    for column in ("controller tokens", "reader tokens", "money"):
-        table.add_column(column, justify="right")
+    table.add_column("")
     for cost in costs:
-        table.add_row(
-            arm_label(config, cost.arm),
-            f"{cost.questions:,}",
-            _range(*cost.searches),
-            *(f"{clips:,}" for clips in cost.clips),
-            f"{cost.tokens.ordered:,}",
-            _range(*(used.prompt + used.completion for used in cost.controller)),
-            _range(*(used.prompt + used.completion for used in cost.reader)),
-            "no prices" if cost.money is None else f"{cost.money[0]:,.2f} to {cost.money[1]:,.2f}",
-        )
-    table.caption = (
-        "one search a question, to one in each round but the last; clips as a model that reads the whole memory reads "
-        "them: from the start for each question, or going on from what it has read"
-    )
+        table.add_column(arm_label(config, cost.arm), justify="right")
+    lines: dict[str, Callable[[ArmCost], str]] = {
+        "questions": lambda cost: f"{cost.questions:,}",
+        "searches": lambda cost: _range(*cost.searches),
+        "clips read, each question alone": lambda cost: f"{cost.clips.alone:,}",
+        "clips read, state kept, as listed": lambda cost: f"{cost.clips.unordered:,}",
+        "clips read, state kept, in order": lambda cost: f"{cost.clips.ordered:,}",
+        "tokens read, state kept, in order": lambda cost: f"{cost.tokens.ordered:,}",
+        "controller tokens": lambda cost: _range(*map(_all, cost.controller)),
+        "reader tokens, cached ones included": lambda cost: _range(*map(_all, cost.reader)),
+        "money": lambda cost: "no prices" if cost.money is None else f"{cost.money[0]:,.2f} to {cost.money[1]:,.2f}",
+    }
+    for name, shown in lines.items():
+        table.add_row(name, *map(shown, costs))
+    table.caption = "One search a question, to one in each round but the last."
     return table
 
 
@@ -244,11 +241,15 @@ def _is_priced(config: RunConfig) -> bool:
 
 
 def _written(used: Tokens) -> str:
-    return f"{used.prompt + used.completion:,} ({used.cached:,})"
+    return f"{_all(used):,} ({used.cached:,})"
 
 
 def _tokens(text: str) -> int:
     return len(text.encode()) // 3 + 1
+
+
+def _all(used: Tokens) -> int:
+    return used.prompt + used.completion
 
 
 def _range(least: int, most: int) -> str:

