@@ -7,15 +7,17 @@ import numpy as np
 import pytest
 from langchain_core.embeddings import Embeddings
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+from langgraph.store.memory import InMemoryStore
 
 from evals.cache import ContentCache
-from evals.config import ModelConfig, RunConfig
+from evals.config import ModelConfig, Price, RunConfig
 from evals.judge import judge
 from evals.models import configured_model
 from evals.predict import predict
 from evals.readers import configured_reader
 from evals.rows import Prediction
 from evals.samples import Sample
+from linmem_langgraph import Memory
 from tests.evals.support import write_household
 from tests.model_server import ModelServer
 
@@ -249,3 +251,14 @@ def test_a_server_that_a_variable_names(server: ModelServer, tmp_path: Path, mon
             said.add(model.invoke("Who are you?").text)
 
     assert len(said) == 2
+
+
+def test_a_price_changes_no_question(config: RunConfig, server: ModelServer, tmp_path: Path) -> None:
+    priced = config.reader.model_copy(update={"price": Price(prompt=1, completion=2)})
+    for reader in (config.reader, priced):
+        made = configured_reader(reader, tmp_path, ContentCache(tmp_path / "cache.sqlite"))
+        with Memory(made, store=InMemoryStore()) as memory:
+            memory.write(("house",), ["Anna takes the mug."])
+            memory.read(("house",), "Who has the mug?")
+
+    assert len(server.asked("read")) == 1
