@@ -19,8 +19,8 @@ from langgraph.cache.sqlite import SqliteCache
 
 from linmem_langgraph.vllm import ChatVLLM
 
-_OF_A_CALL = ("id", "usage_metadata", "response_metadata")
-"""What a message tells about the call that made it: another time it is another, and nothing depends on it."""
+_NOT_SAID = ("id", "usage_metadata", "response_metadata", "artifact")
+"""What a message holds of the call that made it, and what no model is shown: another time it is another."""
 
 
 class ContentCache:
@@ -42,7 +42,7 @@ class ContentCache:
         """
         if isinstance(model, ChatVLLM):
             model.served_model()
-        return model.model_copy(update={"cache": _Answers(self)})
+        return model.model_copy(update={"cache": _Answers(self, _server_of(model))})
 
     def embeddings(self, embeddings: Embeddings, name: str) -> Embeddings:
         """The same embeddings, which are asked only for texts they have not embedded yet.
@@ -75,10 +75,14 @@ class ContentCache:
 
 
 class _Answers(BaseCache):
-    """As LangChain asks for it."""
+    """As LangChain asks for it.
 
-    def __init__(self, cache: ContentCache) -> None:
-        self._cache = cache
+    Args:
+        server: where the model is, which LangChain does not tell where a variable of the environment names it.
+    """
+
+    def __init__(self, cache: ContentCache, server: str) -> None:
+        self._cache, self._server = cache, server
 
     def lookup(self, prompt: str, llm_string: str) -> RETURN_VAL_TYPE | None:
         """The generations, if this was asked before."""
@@ -101,7 +105,7 @@ class _Answers(BaseCache):
         raise NotImplementedError
 
     def _key(self, prompt: str, llm_string: str) -> str:
-        return _digest(str(self._cache.seed), _content(prompt), llm_string)
+        return _digest(str(self._cache.seed), self._server, _content(prompt), llm_string)
 
 
 class _Embedded(Embeddings):
@@ -127,6 +131,11 @@ class _Embedded(Embeddings):
         return _vector(kept)
 
 
+def _server_of(model: BaseChatModel) -> str:
+    client = getattr(model, "root_client", None)
+    return str(client.base_url) if client else ""
+
+
 def _vector(kept: bytes) -> list[float]:
     vector: list[float] = np.frombuffer(kept, dtype=np.float32).tolist()
     return vector
@@ -136,7 +145,7 @@ def _content(prompt: str) -> str:
     """LangChain's prompt, without what only tells of the calls that made its messages."""
     messages = json.loads(prompt)
     for message in messages:
-        for name in _OF_A_CALL:
+        for name in _NOT_SAID:
             message["kwargs"].pop(name, None)
     return json.dumps(messages, sort_keys=True)
 

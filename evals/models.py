@@ -29,7 +29,7 @@ def configured_model(config: ModelConfig, cache: ContentCache | None = None, **d
 def tokens_of(message: AIMessage) -> Tokens:
     """What a model's turn took, as far as it tells."""
     used = message.usage_metadata
-    if not used:
+    if not used or "input_tokens" not in used:  # LangChain gives what comes from a cache a cost, if nothing else
         return Tokens()
     cached = (used.get("input_token_details") or {}).get("cache_read") or 0
     return Tokens(prompt=used["input_tokens"], cached=cached, completion=used["output_tokens"])

@@ -41,7 +41,9 @@ def configured_reader(config: ReaderConfig, path: Path, cache: ContentCache | No
     if config.name == FormattedReader.name:
         return _formatted_reader(config, path, cache)
     if config.name == LinearReader.name:
-        options.setdefault("cache_secret", cache.secret(config.model_dump_json()) if cache else token_hex())
+        options.setdefault(
+            "cache_secret", cache.secret(config.model_dump_json(exclude={"price"})) if cache else token_hex()
+        )
         if str(options.get("model")).startswith(EMBEDDED):
             from evals.tiny.chat import tiny_model  # onnxruntime
 

@@ -35,6 +35,8 @@ def table(
     stopped."""
     folder, changed = out or RUNS / "tables" / name, dict(map(pair, changes or ()))
     if name == "context":
+        if dry_run or column:
+            raise ConfigError("table context has neither a dry run nor columns: leave out --dry-run and --on")
         return _context(data, folder, row or list(CONTEXT), changed)
     if name not in TABLES:
         raise ConfigError(f"unknown table {name!r}; choose {', '.join(TABLES)}, context")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from langchain_core.language_models import BaseChatModel
+from rich.markup import escape
 from rich.table import Table as Shown
 
 from evals.config import ReaderConfig
@@ -138,7 +139,7 @@ def shown(row: str, reads: Sequence[Read]) -> Shown:
     for name in ("records", "tokens", "from cache", *(f"needle at {depth:.0%}" for depth in DEPTHS), "s", "refused"):
         table.add_column(name, justify="left" if name == "refused" else "right")
     for size in dict.fromkeys(read.records for read in reads):
-        table.add_row(*_line([read for read in reads if read.records == size]))
+        table.add_row(*map(escape, _line([read for read in reads if read.records == size])))
     table.caption = said(row, reads)
     return table
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import NamedTuple
 
+from rich.markup import escape
 from rich.table import Table as Shown
 
 from evals.cache import ContentCache
@@ -140,7 +141,7 @@ def shown(table: Table, cells: Sequence[Cell]) -> Shown:
     for name in _HEAD:
         found.add_column(name, justify="right" if name in _HEAD[2:-1] else "left")
     for cell in cells:
-        found.add_row(*_line(cell))
+        found.add_row(*map(escape, _line(cell)))
     found.caption = " ".join(table.remarks)
     return found
 
@@ -189,7 +190,11 @@ def _answered(
     report(config, folder)
     grades = {grade.key: grade for grade in RowFile(folder / "scores.jsonl").read(Grade)}
     rows = RowFile(folder / "predictions.jsonl").read(Prediction)
-    return [(row, grades[row.key]) for row in rows if row.arm == "main"]
+    pairs = [(row, grades[row.key]) for row in rows if row.arm == "main" and row.seed == config.seed]
+    if all(row.error for row, _ in pairs):
+        why = pairs[0][0].error if pairs else "none was asked"
+        raise ConfigError(f"every question failed ({why}): mend it, delete {folder} and run again")
+    return pairs
 
 
 def _failed(table: Table, row: Row, columns: Sequence[str], why: str) -> list[Cell]:

@@ -7,15 +7,17 @@ import numpy as np
 import pytest
 from langchain_core.embeddings import Embeddings
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+from langgraph.store.memory import InMemoryStore
 
 from evals.cache import ContentCache
-from evals.config import RunConfig
+from evals.config import ModelConfig, Price, RunConfig
 from evals.judge import judge
 from evals.models import configured_model
 from evals.predict import predict
 from evals.readers import configured_reader
 from evals.rows import Prediction
 from evals.samples import Sample
+from linmem_langgraph import Memory
 from tests.evals.support import write_household
 from tests.model_server import ModelServer
 
@@ -212,3 +214,51 @@ def test_models_and_embeddings_in_this_process_are_not_kept(tmp_path: Path) -> N
     configured_model(config.controller, cache).invoke("Where is the mug?")
 
     assert not (tmp_path / "cache.sqlite").exists()
+
+
+def test_what_no_model_is_shown_does_not_matter(server: ModelServer, tmp_path: Path, config: RunConfig) -> None:
+    model = configured_model(config.controller, ContentCache(tmp_path / "cache.sqlite"))
+    call = AIMessage("Let me see.", tool_calls=[{"name": "search_memory", "args": {"query": "mug"}, "id": "1"}])
+    for seconds in (0.1, 0.2):
+        found = ToolMessage("on the shelf", tool_call_id="1", artifact={"seconds": seconds})
+        model.invoke([HumanMessage("Where?"), call, found])
+
+    assert len(server.asked("other")) == 1
+
+
+def test_a_server_that_tells_no_usage(config: RunConfig, server: ModelServer, tmp_path: Path) -> None:
+    server.tells_usage = False
+    server.says = lambda message: (
+        "The mug is on the shelf [1]."
+        if message.startswith("MEMORY")
+        else "Action: [Search]\nContent: the mug"
+        if message.startswith("Searched knowledge: {}")
+        else "Action: [Answer]\nContent: on the shelf"
+    )
+    first, second = (predict(config, tmp_path / name, cache=ContentCache(tmp_path / "kept")) for name in ("1", "2"))
+
+    assert len(server.asked("read")) == 2
+    assert answers(second) == answers(first)
+
+
+def test_a_server_that_a_variable_names(server: ModelServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    with ModelServer(says="I am another.") as other:
+        said = set()
+        for each in (server, other):
+            monkeypatch.setenv("OPENAI_BASE_URL", each.base_url)
+            model = configured_model(ModelConfig(model="openai:tiny"), ContentCache(tmp_path / "cache.sqlite"))
+            said.add(model.invoke("Who are you?").text)
+
+    assert len(said) == 2
+
+
+def test_a_price_changes_no_question(config: RunConfig, server: ModelServer, tmp_path: Path) -> None:
+    priced = config.reader.model_copy(update={"price": Price(prompt=1, completion=2)})
+    for reader in (config.reader, priced):
+        made = configured_reader(reader, tmp_path, ContentCache(tmp_path / "cache.sqlite"))
+        with Memory(made, store=InMemoryStore()) as memory:
+            memory.write(("house",), ["Anna takes the mug."])
+            memory.read(("house",), "Who has the mug?")
+
+    assert len(server.asked("read")) == 1

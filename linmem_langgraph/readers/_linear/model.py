@@ -297,7 +297,7 @@ class VllmReaderModel(ReaderModel):
 
 def _usage(message: AIMessage) -> Usage:
     used = message.usage_metadata
-    if used is None:
+    if used is None or "input_tokens" not in used:  # LangChain gives what comes from a cache a cost, if nothing else
         return Usage()
     return Usage(
         prompt_tokens=used["input_tokens"],

@@ -2,12 +2,16 @@
 
 import json
 from collections.abc import Iterator
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from evals.cli import app, main
+from evals.tables.measuring import Cell, shown
+from evals.tables.tables import TABLES
 from tests.evals.support import ROOT, jsonl
 from tests.model_server import ModelServer
 
@@ -106,6 +110,37 @@ def test_a_row_that_cannot_be_run_says_why_and_the_others_are_measured(
     assert found["Kimi-Linear-48B-A3B reads all", "web"][5] == "-"
 
 
+def test_a_server_that_is_down_is_no_figure(data: Path, tmp_path: Path) -> None:
+    with ModelServer() as gone:
+        at = f"--set=reader.options.base_url={gone.base_url}"
+
+    done = table("main", tmp_path / "out", f"--data={data}", "--row=kimi", "--on=robot", at)
+
+    assert done.exit_code == 1
+    assert lines(tmp_path / "out")["Kimi-Linear-48B-A3B reads all", "robot"][1].startswith(
+        "not measured: every question failed (memory is unavailable"
+    )
+
+
+def test_a_figure_is_of_one_seed(server: ModelServer, data: Path, tmp_path: Path) -> None:
+    at = [f"--data={data}", "--row=kimi", "--on=web", f"--set=reader.options.base_url={server.base_url}"]
+    measured = []
+    for seed, words in ((0, "The mug is on the shelf [1]."), (1, "Nobody knows [1]."), (0, "")):
+        server.says = words
+        table("main", tmp_path / "out", *at, f"--set=seed={seed}")
+        measured.append(lines(tmp_path / "out")["Kimi-Linear-48B-A3B reads all", "web"][1])
+
+    assert measured == ["50.0", "0.0", "50.0"]
+
+
+def test_brackets_of_a_failure_are_shown_as_they_are() -> None:
+    found = TABLES["main"]
+    console = Console(width=600, record=True, file=StringIO())
+    console.print(shown(found, [Cell(found.rows[0], "robot", "accuracy", failed="not measured: [/INST] [type=x]")]))
+
+    assert "not measured: [/INST] [type=x]" in console.export_text()
+
+
 def test_what_is_not_published_shows_its_figure_only(data: Path, tmp_path: Path) -> None:
     done = table("control", tmp_path / "out", f"--data={data}", "--row=32b-grpo", "--on=robot")
 
@@ -162,6 +197,7 @@ def test_a_dry_run_of_a_table_asks_nothing(server: ModelServer, data: Path, tmp_
         (["table", "mian"], "unknown table 'mian'; choose main, control"),
         (["table", "main"], "table main is measured on M3-Bench's folder: name it with --data"),
         (["table", "main", "--row", "kimmi"], "table main has no row 'kimmi'; choose embedding"),
+        (["table", "context", "--dry-run"], "table context has neither a dry run nor columns"),
         (["table", "main", "--on", "tv"], "table main has no column 'tv'; choose robot, web"),
     ],
 )
