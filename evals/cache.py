@@ -1,10 +1,12 @@
-"""What models and embeddings said, kept by content: a run that was broken off or changed asks nothing twice.
+"""What models and embeddings said, kept by content: a run that was broken off or changed asks for no answer twice.
 
 One SQLite file for all runs. What is asked of a model in this process is not kept, nor is an answer without words.
+Memories are primed all the same: a server's states are its own.
 """
 
 import hashlib
 import json
+import sqlite3
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from langchain_core.messages import messages_from_dict, messages_to_dict
 from langchain_core.outputs import ChatGeneration
 from langgraph.cache.sqlite import SqliteCache
 
+from linmem_langgraph.errors import ConfigError
 from linmem_langgraph.vllm import ChatVLLM
 
 _NOT_SAID = ("id", "usage_metadata", "response_metadata", "artifact")
@@ -52,10 +55,6 @@ class ContentCache:
         """
         return _Embedded(embeddings, name, self)
 
-    def secret(self, *parts: str) -> str:
-        """A `cache_secret` for readers of this file's runs: as a cache key has it, it must be the same next time."""
-        return _digest(str(self._path.resolve()), *parts)
-
     def get(self, kind: str, keys: list[str]) -> dict[str, Any]:
         """What is kept under those keys."""
         found: dict[str, Any] = {}
@@ -71,7 +70,10 @@ class ContentCache:
     @cached_property
     def _kept(self) -> SqliteCache[Any]:
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        return SqliteCache(path=str(self._path))
+        try:
+            return SqliteCache(path=str(self._path))
+        except sqlite3.DatabaseError as exc:
+            raise ConfigError(f"{self._path} cannot be used ({exc}): delete it, or run with --no-cache") from exc
 
 
 class _Answers(BaseCache):

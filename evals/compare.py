@@ -63,7 +63,8 @@ def side(folder: Path, arm: str = "main") -> Side:
     if arm not in arms(config):
         raise ConfigError(f"{folder} has no arm {arm!r}; choose {', '.join(arms(config))}")
     grades = {grade.key: grade for grade in RowFile(folder / "scores.jsonl").read(Grade)}
-    asked = [row for row in RowFile(folder / "predictions.jsonl").read(Prediction) if row.arm == arm]
+    rows = RowFile(folder / "predictions.jsonl").read(Prediction)
+    asked = [row for row in rows if row.arm == arm and row.seed == config.seed]
     if not asked or any(row.key not in grades for row in asked):
         raise ConfigError(f"{folder}: not all answers of {arm!r} are there and judged; run predict and judge")
     data = load_benchmark(**config.benchmark.model_dump()).fingerprint

@@ -15,6 +15,8 @@ from rich.table import Table
 from evals.benchmarks import load_benchmark
 from evals.config import Price, RunConfig
 from evals.labels import arm_label, percent
+from evals.m3_graphs.formats import FORMATS, Format, FormattedReader
+from evals.models import READ_ALL
 from evals.rows import Prediction, RowFile, Tokens
 from evals.samples import Benchmark, Sample
 from evals.schedule import CONTROLS, Job, hashes, jobs
@@ -24,9 +26,6 @@ from linmem_langgraph.readers._linear.prompt import longest_frame
 
 ANSWER = 100
 """Tokens that a model is taken to write in a turn."""
-
-READ_ALL = ("linear", "m3_linear")
-"""Readers whose model reads the whole memory."""
 
 SHOWN = 2
 """Clips that a search is taken to show, where the reader does not read all of them."""
@@ -108,16 +107,20 @@ def cost_row(config: RunConfig, arm: ArmSummary) -> dict[str, str]:
     return row
 
 
-def prefill(listed: Sequence[Sample], asked: Sequence[Sample], size: Callable[[Sample], int]) -> Prefill:
+def prefill(
+    listed: Sequence[Sample], asked: Sequence[Sample], size: Callable[[Sample], int], *, grows: bool = True
+) -> Prefill:
     """Of the questions of one memory.
 
     Args:
         listed: as the benchmark has them.
         asked: as a run asks them.
         size: how much of the memory there is for a question.
+        grows: whether what is read for an earlier `until` is the beginning of what is read for a later one.
     """
     sizes = [size(sample) for sample in listed]
-    return Prefill(alone=sum(sizes), unordered=_kept(sizes), ordered=_kept([size(sample) for sample in asked]))
+    kept = _kept if grows else _kept_whole
+    return Prefill(alone=sum(sizes), unordered=kept(sizes), ordered=kept([size(sample) for sample in asked]))
 
 
 def estimate(config: RunConfig, out: Path) -> list[ArmCost]:
@@ -128,7 +131,7 @@ def estimate(config: RunConfig, out: Path) -> list[ArmCost]:
     """
     benchmark = load_benchmark(**config.benchmark.model_dump())
     known = hashes(config, benchmark.fingerprint)
-    done = {row.key for row in RowFile(out / "predictions.jsonl").read(Prediction)}
+    done = {row.key for row in RowFile(out / "predictions.jsonl").read(Prediction, cut_off=True)}
     by_arm: dict[str, list[Job]] = {}
     for job in jobs(config, benchmark, known, done):
         by_arm.setdefault(job.arm, []).append(job)
@@ -159,22 +162,25 @@ def estimate_table(config: RunConfig, costs: Sequence[ArmCost]) -> Table:
 
 
 def _arm(config: RunConfig, benchmark: Benchmark, arm: str, left: Sequence[Job]) -> ArmCost:
-    sizes = {job.memory: _Sizes(benchmark, job.memory) for job in left}
+    reader = config.compared.get(arm, config.reader)
+    form = reader.options.get("format") if reader.name == FormattedReader.name else None
+    sizes = {job.memory: _Sizes(benchmark, job.memory, form) for job in left}
     clips, tokens = _prefill(benchmark, left, sizes, _Sizes.clips), _prefill(benchmark, left, sizes, _Sizes.tokens)
     asked = [sample for job in left for sample in job.samples]
     searches = min(1, config.max_rounds - 1), config.max_rounds - 1
-    reads_all = arm not in CONTROLS and config.compared.get(arm, config.reader).name in READ_ALL
+    reads_all = arm not in CONTROLS and reader.name in READ_ALL
     shown = ANSWER if reads_all else SHOWN * max((each.of_a_clip for each in sizes.values()), default=0)
-    reader = [_reading(len(asked), tokens, count) if reads_all else Tokens() for count in searches]
+    direct = sum(bool(sample.evidence) for sample in asked) if arm == "main" and config.ranking else 0
+    read = [_reading(len(asked), tokens, count, direct) if reads_all else Tokens() for count in searches]
     controller = [_reasoning(config, asked, count, shown) for count in searches]
-    least, most = (spent(config, arm, one, other) for one, other in zip(controller, reader, strict=True))
+    least, most = (spent(config, arm, one, other) for one, other in zip(controller, read, strict=True))
     return ArmCost(
         arm=arm,
         questions=len(asked),
         searches=(len(asked) * searches[0], len(asked) * searches[1]),
         clips=clips,
         tokens=tokens,
-        reader=(reader[0], reader[1]),
+        reader=(read[0], read[1]),
         controller=(controller[0], controller[1]),
         money=None if least is None or most is None else (least, most),
     )
@@ -187,16 +193,18 @@ def _prefill(
     for job in left:
         names = {sample.id for sample in job.samples}
         listed = [sample for sample in benchmark.samples if sample.id in names]
-        total = total.plus(prefill(listed, job.samples, partial(size, sizes[job.memory])))
+        of_memory = sizes[job.memory]
+        total = total.plus(prefill(listed, job.samples, partial(size, of_memory), grows=of_memory.grows))
     return total
 
 
 class _Sizes:
     """How much of a memory a question may read."""
 
-    def __init__(self, benchmark: Benchmark, memory: str) -> None:
+    def __init__(self, benchmark: Benchmark, memory: str, form: Format | None) -> None:
         by_clip: dict[int, int] = {}
-        for record in benchmark.memories[memory]:
+        told, self.grows = benchmark.memories[memory], form != "structured"
+        for record in FORMATS[form](told) if form else told:
             position = record.position or 0
             by_clip[position] = by_clip.get(position, 0) + _tokens(transcript.render_record(record))
         self._by_clip = by_clip
@@ -218,12 +226,22 @@ def _kept(sizes: Sequence[int]) -> int:
     return total
 
 
-def _reading(questions: int, tokens: Prefill, searches: int) -> Tokens:
-    """Once it has read a memory for a question, it goes on from there in later rounds."""
-    words = questions * searches * (_tokens(longest_frame()) + ANSWER)
-    anew = tokens.ordered if searches else 0
-    prompt = tokens.alone * searches + words
-    return Tokens(prompt=prompt, cached=prompt - anew - words, completion=questions * searches * ANSWER)
+def _kept_whole(sizes: Sequence[int]) -> int:
+    """What is read anew, where a read begins with no other but its like."""
+    return sum(set(sizes))
+
+
+def _reading(questions: int, tokens: Prefill, searches: int, direct: int) -> Tokens:
+    """Once it has read a memory for a question, it goes on from there in later rounds.
+
+    Args:
+        direct: how many questions are also put to the reader themselves, for its ranking.
+    """
+    reads = questions * searches + direct
+    words = reads * (_tokens(longest_frame()) + ANSWER)
+    anew = tokens.ordered if reads else 0
+    prompt = tokens.alone * reads // max(questions, 1) + words
+    return Tokens(prompt=prompt, cached=prompt - anew - words, completion=reads * ANSWER)
 
 
 def _reasoning(config: RunConfig, asked: Sequence[Sample], searches: int, shown: int) -> Tokens:

@@ -20,6 +20,7 @@ from evals.config import JudgeConfig, RunConfig, only_writer, save_config
 from evals.models import configured_model, tokens_of
 from evals.rows import Grade, Prediction, RowFile, Tokens, added
 from linmem_langgraph.errors import ConfigError
+from linmem_langgraph.vllm import ChatVLLM
 
 Progress = Callable[[int, int], None]
 
@@ -146,12 +147,7 @@ def _judge(
     file.mend()
     answers = {prediction.key: answer_hash(prediction) for prediction in predictions}
     grades = {row.key: row for row in file.read(Grade) if row.judge == name and row.answer == answers.get(row.key)}
-    fresh = RowFile(out / "scores.jsonl.new")
-    fresh.path.unlink(missing_ok=True)
-    for row in grades.values():
-        fresh.append(row)
-    fresh.path.touch()
-    fresh.path.replace(file.path)
+    file.replace(grades.values())
     left = [prediction for prediction in predictions if prediction.key not in grades]
     with ThreadPoolExecutor(config.concurrency if config.judge.kind == "model" else 1) as executor:
         for row in executor.map(grade, left):
@@ -177,8 +173,10 @@ def grader(
     if judge.model.model in (config.controller.model, config.reader.options.get("model")):
         warnings.warn(f"{judge.model.model} judges its own answers: choose another judge", stacklevel=2)
     set_up = json.dumps([PROMPT, judge.model.options], sort_keys=True)
-    name = f"model:{judge.model.model}:{judge.parse}:{hashlib.sha256(set_up.encode()).hexdigest()[:12]}"
-    ask = _ModelJudge(configured_model(judge.model, cache, temperature=0), judge.parse)
+    model = configured_model(judge.model, cache, temperature=0)
+    named = f"vllm:{model.served_model()}" if isinstance(model, ChatVLLM) else judge.model.model
+    name = f"model:{named}:{judge.parse}:{hashlib.sha256(set_up.encode()).hexdigest()[:12]}"
+    ask = _ModelJudge(model, judge.parse)
     return lambda prediction: _grade(prediction, name, ask), name
 
 

@@ -6,7 +6,7 @@ Memories run concurrently; the questions of one are asked in order of `until`, s
 import json
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,7 +19,7 @@ from evals.benchmarks import load_benchmark
 from evals.benchmarks.checked import MAX_DEPTH, deeper
 from evals.cache import ContentCache
 from evals.config import RunConfig, only_writer, save_config
-from evals.models import configured_model, tokens_of
+from evals.models import configured_model, same_as_before, served, tokens_of
 from evals.readers import BlindReader, OracleReader, configured_reader
 from evals.rows import Prediction, RowFile, Tokens, added
 from evals.samples import Benchmark, Sample
@@ -44,11 +44,14 @@ def predict(
     out: Path,
     progress: Progress = lambda done, total: None,
     cache: ContentCache | None = None,
+    *,
+    retry_errors: bool = False,
 ) -> list[Prediction]:
     """Answer every question of every arm that has no row in `out/predictions.jsonl` yet; all rows there are.
 
     Args:
         cache: what models and embeddings have said before is not asked again.
+        retry_errors: ask those again that failed; their rows are replaced.
 
     Raises:
         ConfigError: the set-up or the benchmark is wrong, or `out` holds another run or is in use.
@@ -65,6 +68,10 @@ def predict(
                 f"{file.path} holds rows of another set-up, such as {strange[0].question_id!r} of arm "
                 f"{strange[0].arm!r}: choose another --out, or delete the folder"
             )
+        if retry_errors:
+            rows = {key: row for key, row in rows.items() if not row.error}
+            file.replace(rows.values())
+        same_as_before(out / "served.json", served(config))
         save_config(config, out)
         folder = out / "memory"
         memories = {"main": stack.enter_context(Memory.open(folder, configured_reader(config.reader, folder, cache)))}
@@ -166,6 +173,7 @@ class _Asker:
         if arm == "main" and self._config.ranking and sample.evidence:
             reading = memory.read(namespace, sample.question, limit=self._config.ranking, until=sample.until)
             found["ranking"] = tuple(dict.fromkeys(hit.record.position or 0 for hit in reading.records))
+            found["reader"] = added([found["reader"], _tokens(reading.usage.model_dump())])
         return found
 
 
@@ -202,7 +210,10 @@ def clean(text: str) -> str:
 
 
 def _reader_tokens(message: ToolMessage) -> Tokens:
-    used = (message.artifact or {}).get("usage", {})
+    return _tokens((message.artifact or {}).get("usage", {}))
+
+
+def _tokens(used: Mapping[str, int]) -> Tokens:
     return Tokens(**{name: used.get(f"{name}_tokens", 0) for name in ("prompt", "cached", "completion")})
 
 

@@ -29,8 +29,8 @@ EMBEDDED = "tiny:"
 def configured_reader(config: ReaderConfig, path: Path, cache: ContentCache | None = None) -> Reader:
     """The reader, keeping its files under `path`.
 
-    Without `cache` nothing is found in a server's cache that another run left there; with it, what runs with the same
-    reader left there is.
+    Without `cache` nothing is found in a server's cache that another run left there; with it, what other such runs left
+    is.
 
     Raises:
         ConfigError: the reader, an option, or the name of a model or of embeddings is unknown.
@@ -41,9 +41,8 @@ def configured_reader(config: ReaderConfig, path: Path, cache: ContentCache | No
     if config.name == FormattedReader.name:
         return _formatted_reader(config, path, cache)
     if config.name == LinearReader.name:
-        options.setdefault(
-            "cache_secret", cache.secret(config.model_dump_json(exclude={"price"})) if cache else token_hex()
-        )
+        # What is kept is found by its request, of which this is a part: it is the same in all runs that keep.
+        options.setdefault("cache_secret", "kept" if cache else token_hex())
         if str(options.get("model")).startswith(EMBEDDED):
             from evals.tiny.chat import tiny_model  # onnxruntime
 

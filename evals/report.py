@@ -12,7 +12,7 @@ from evals.cost import cost_row
 from evals.labels import arm_label, controller_label, percent
 from evals.report_html import render_html
 from evals.rows import Grade, Prediction, RowFile
-from evals.schedule import arms, questions
+from evals.schedule import arms, asked
 from evals.summary import ArmSummary, Summary, summarize_run
 from linmem_langgraph.errors import ConfigError
 
@@ -23,19 +23,19 @@ def report(config: RunConfig, out: Path) -> Summary:
     Raises:
         ConfigError: predictions are missing, or not all of them have been judged.
     """
-    predictions = list(RowFile(out / "predictions.jsonl").read(Prediction))
-    grades = list(RowFile(out / "scores.jsonl").read(Grade))
+    benchmark = load_benchmark(**config.benchmark.model_dump())
+    wanted = asked(config, benchmark)
+    rows = {(row.arm, row.question_id, row.seed): row for row in RowFile(out / "predictions.jsonl").read(Prediction)}
+    predictions = [row for key, row in rows.items() if key in wanted]
     if not predictions:
         raise ConfigError(f"{out / 'predictions.jsonl'} has no rows: run predict first")
-    judged = {grade.key for grade in grades}
-    if left := [prediction for prediction in predictions if prediction.key not in judged]:
+    known = {grade.key: grade for grade in RowFile(out / "scores.jsonl").read(Grade)}
+    if left := [row for row in predictions if row.key not in known]:
         raise ConfigError(f"{len(left)} of {len(predictions)} predictions in {out} have no grade: run judge first")
-    benchmark = load_benchmark(**config.benchmark.model_dump())
-    asked = {(arm, sample.id) for arm in arms(config) for sample in questions(config, benchmark)}
-    there = {(prediction.arm, prediction.question_id) for prediction in predictions}
-    if missing := len(asked - there):
+    grades = [known[row.key] for row in predictions]
+    if missing := len(wanted - rows.keys()):
         raise ConfigError(
-            f"{out} holds {len(asked) - missing} of {len(asked)} answers: run predict again, it goes on where it "
+            f"{out} holds {len(wanted) - missing} of {len(wanted)} answers: run predict again, it goes on where it "
             "stopped"
         )
     summary, quirks = summarize_run(predictions, grades, arms(config)), benchmark.quirks

@@ -147,14 +147,17 @@ class RowFile:
         self.path = path
         self._lock = Lock()
 
-    def read(self, model: type[R]) -> Iterator[R]:
+    def read(self, model: type[R], *, cut_off: bool = False) -> Iterator[R]:
         """The rows, each of its key once.
+
+        Args:
+            cut_off: pass over a last one that was cut off when a process was killed, where nothing is to be written.
 
         Raises:
             ConfigError: a row is wrong or stands twice; file, line and field are named.
         """
         seen: set[Key] = set()
-        for place, fields in read_jsonl(self.path) if self.path.exists() else ():
+        for place, fields in read_jsonl(self.path, cut_off=cut_off) if self.path.exists() else ():
             row = parse(model, fields, place)
             if row.key in seen:
                 name = f"question {shown(row.question_id)} of arm {shown(row.arm)}"
@@ -171,6 +174,15 @@ class RowFile:
             with self.path.open("r+b") as file:
                 file.truncate(content.rfind(b"\n") + 1)
                 os.fsync(file.fileno())
+
+    def replace(self, rows: Iterable[Row]) -> None:
+        """Have these rows and no others."""
+        new = RowFile(self.path.with_name(f"{self.path.name}.new"))
+        new.path.unlink(missing_ok=True)
+        for row in rows:
+            new.append(row)
+        new.path.touch()
+        new.path.replace(self.path)
 
     def append(self, row: Row) -> None:
         """Add a row; on return it is on the disk."""

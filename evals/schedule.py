@@ -49,6 +49,12 @@ def hashes(config: RunConfig, data: str) -> dict[str, str]:
     return {arm: config_hash(config, arm, _fingerprint(config, arm, data)) for arm in everything}
 
 
+def asked(config: RunConfig, benchmark: Benchmark) -> set[tuple[str, str, int]]:
+    """What a run asks: arm, question and seed."""
+    samples = questions(config, benchmark)
+    return {(arm, sample.id, config.seed) for arm in arms(config) for sample in samples}
+
+
 def jobs(config: RunConfig, benchmark: Benchmark, hashes: Mapping[str, str], done: Collection[Key] = ()) -> list[Job]:
     """What is left to do."""
     groups = dict[tuple[str, str], list[Sample]]()

@@ -170,7 +170,7 @@ def _retrieval(predictions: Sequence[Prediction]) -> tuple[Measure, ...]:
     def at(k: int) -> list[Measure]:
         return [
             measure(f"Hit@{k}", lambda p: hit(p.ranking, p.evidence, k), lambda p: _chance(p, p.evidence, k)),
-            measure(f"Near hit@{k}", lambda p: near_hit(p.ranking, p.evidence, k), lambda p: _chance(p, _near(p), k)),
+            measure(f"Near hit@{k}", lambda p: near_hit(p.ranking, p.evidence, k), lambda p: _chance(p, near(p), k)),
             measure(
                 f"Recall@{k}", lambda p: recall(p.ranking, p.evidence, k), lambda p: chance_recall(p.candidates, k)
             ),
@@ -189,7 +189,8 @@ def _chance(prediction: Prediction, gold: Sequence[int], k: int) -> float:
     return chance_hit(prediction.candidates, min(len(set(gold)), prediction.candidates), k)
 
 
-def _near(prediction: Prediction) -> list[int]:
+def near(prediction: Prediction) -> list[int]:
+    """The gold positions and those beside them."""
     last = prediction.candidates - 1 if prediction.until is None else prediction.until
     return [position + step for position in prediction.evidence for step in (-1, 0, 1) if 0 <= position + step <= last]
 

@@ -6,7 +6,6 @@ made up, one paragraph a clip, and so no answer can be right: nothing is learnt 
 
 import json
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -115,8 +114,10 @@ def run(data: Path, server: Server, out: Path, kills: int, say: Callable[[str], 
     """`python -m evals run`, killed so many times on the way.
 
     Raises:
-        ConfigError: it did not come to its end.
+        ConfigError: it did not come to its end, or `out` holds another rehearsal.
     """
+    if (out / "run").exists():
+        raise ConfigError(f"{out} holds a rehearsal: give another --out")
     questions = len(load_benchmark("m3_bench_robot", data).samples)
     command = [sys.executable, "-m", "evals", "run", "--no-cache"]
     command += ["--config", str(_config(data, server, out)), "--out", str(out / "run")]
@@ -126,11 +127,13 @@ def run(data: Path, server: Server, out: Path, kills: int, say: Callable[[str], 
         say(f"running until {'the end' if answers is None else f'{answers} of {questions} questions are answered'}")
         with (out / "run.log").open("ab") as log:
             process = subprocess.Popen(command, stdout=log, stderr=log)
-            while process.poll() is None and (answers is None or _answered(out) < answers):
-                time.sleep(0.2)
-            if process.poll() is None:
-                process.send_signal(signal.SIGKILL)
-                killed.append(_answered(out))
+            try:
+                while process.poll() is None and (answers is None or _answered(out) < answers):
+                    time.sleep(0.2)
+            finally:
+                if process.poll() is None:
+                    process.kill()
+                    killed.append(_answered(out))
             if process.wait() and answers is None:
                 raise ConfigError(f"the run ended with {process.returncode}: see {out / 'run.log'}")
     seconds, after = time.perf_counter() - started, server.counters()

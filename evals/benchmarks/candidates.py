@@ -27,7 +27,8 @@ def among_candidates(benchmark: Benchmark, count: int) -> Benchmark:
         if not sample.evidence or len(sample.evidence) > count:
             quirks[f"questions without evidence among {count} candidates, left out"] += 1
             continue
-        quirks[f"questions about fewer than {count} positions"] += len(known) < count
+        if len(known) < count:
+            quirks[f"questions about fewer than {count} positions"] += 1
         chosen = _chosen(sample, known, count)
         part = f"{sample.memory}{PART}{sample.id}"
         memories[part] = tuple(record for record in records if record.position in chosen)

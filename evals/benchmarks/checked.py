@@ -44,13 +44,18 @@ def read_json(path: Path) -> Any:
     return _decoded(read_bytes(path), str(path), f"{path} is not JSON")
 
 
-def read_jsonl(path: Path) -> Iterator[tuple[str, Any]]:
+def read_jsonl(path: Path, *, cut_off: bool = False) -> Iterator[tuple[str, Any]]:
     """Where each row is ("file, line 3") and the object in it; empty lines are passed over.
+
+    Args:
+        cut_off: pass over what follows the last line feed, too: the file is being written, or who wrote it was killed.
 
     Raises:
         ConfigError: the file cannot be read, or a row is not a JSON object that names everything once.
     """
-    for number, line in enumerate(read_bytes(path).splitlines(), start=1):
+    content = read_bytes(path)
+    whole = content[: content.rfind(b"\n") + 1] if cut_off else content
+    for number, line in enumerate(whole.splitlines(), start=1):
         if not line.strip():
             continue
         place = f"{path}, line {number}"

@@ -16,6 +16,7 @@ from evals.cli.shared import (
     Data,
     DryRun,
     Out,
+    RetryErrors,
     cache_of,
     console,
     folder_of,
@@ -44,13 +45,14 @@ def predict(
     out: Out = None,
     changes: Changes = None,
     cached: Cached = True,
+    retry_errors: RetryErrors = False,
     dry_run: DryRun = False,
 ) -> None:
     """Answer every question; a run that was killed goes on where it stopped."""
     run = resolve(config, benchmark, data, changes)
     if dry_run:
         return console.print(estimate_table(run, estimate(run, folder_of(run, out))))
-    return _predict(run, folder_of(run, out), cache_of(run, cached))
+    return _predict(run, folder_of(run, out), cache_of(run, cached), retry_errors)
 
 
 @commands.command()
@@ -84,11 +86,12 @@ def run(
     out: Out = None,
     changes: Changes = None,
     cached: Cached = True,
+    retry_errors: RetryErrors = False,
 ) -> None:
     """predict, judge and report."""
     resolved = resolve(config, benchmark, data, changes)
     folder, cache = folder_of(resolved, out), cache_of(resolved, cached)
-    _predict(resolved, folder, cache)
+    _predict(resolved, folder, cache, retry_errors)
     _judge(resolved, folder, cache)
     _report(resolved, folder)
 
@@ -125,15 +128,15 @@ def audit_judge(
     console.print(audit_table(found))
 
 
-def _predict(run: RunConfig, out: Path, cache: ContentCache | None) -> None:
+def _predict(run: RunConfig, out: Path, cache: ContentCache | None, retry_errors: bool) -> None:
     with progress("answering") as advance:
-        rows = predict_run(run, out, advance, cache)
+        rows = predict_run(run, out, advance, cache, retry_errors=retry_errors)
     errors = Counter(row.error for row in rows if row.error)
     console.print(f"{len(rows)} answers, {errors.total()} of them errors, in {out / 'predictions.jsonl'}")
     for error, count in errors.most_common(1):
         console.print(f"most often ({count} times): {error}", markup=False, highlight=False)
     if errors.total() == len(rows):
-        raise ConfigError(f"every question failed: mend it, delete {out} and run again")
+        raise ConfigError("every question failed: mend it and run again with --retry-errors")
 
 
 def _judge(run: RunConfig, out: Path, cache: ContentCache | None) -> None:

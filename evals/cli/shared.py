@@ -28,6 +28,7 @@ Cached = Annotated[
     bool, typer.Option("--cache/--no-cache", help="Ask models nothing that runs/cache.sqlite has; not to measure.")
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what is left to ask and what it costs, and stop.")]
+RetryErrors = Annotated[bool, typer.Option("--retry-errors", help="Ask the questions again that failed.")]
 Data = Annotated[Path | None, typer.Option("--data", help="The benchmark's file or folder.")]
 
 

@@ -1,21 +1,34 @@
 """Measurements over many runs: tables of what was published, and ablations."""
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Literal
 
 import typer
 
 from evals.benchmarks import load_benchmark
-from evals.cli.shared import RUNS, Cached, Changes, DryRun, Out, cache_of, config_file, console, pair, progress
-from evals.config import load_config
+from evals.cli.shared import (
+    RUNS,
+    Cached,
+    Changes,
+    DryRun,
+    Out,
+    RetryErrors,
+    cache_of,
+    config_file,
+    console,
+    pair,
+    progress,
+)
+from evals.config import load_config, only_writer
 from evals.cost import estimate, estimate_table
+from evals.tables.context import file_of, model_of, needle, together
 from evals.tables.context import markdown as context_markdown
-from evals.tables.context import model_of, needle, together
 from evals.tables.context import shown as context_table
 from evals.tables.measuring import chosen, markdown, measure, runs, shown
 from evals.tables.published import CONTEXT
 from evals.tables.tables import TABLES
-from linmem_langgraph.errors import ConfigError
+from linmem_langgraph.errors import ConfigError, ReaderUnavailable
 
 commands = typer.Typer()
 
@@ -29,6 +42,7 @@ def table(
     column: Annotated[list[str] | None, typer.Option("--on", help="Only this column; repeatable.")] = None,
     changes: Changes = None,
     cached: Cached = True,
+    retry_errors: RetryErrors = False,
     dry_run: DryRun = False,
 ) -> None:
     """Measure a table of LinMem or of M3-Agent's control ablation again, beside what was published; it goes on where it
@@ -41,16 +55,18 @@ def table(
     if name not in TABLES:
         raise ConfigError(f"unknown table {name!r}; choose {', '.join(TABLES)}, context")
     wanted = chosen(TABLES[name], row or (), column or ())
-    jobs = list(runs(wanted, data, folder, changed))
     if dry_run:
-        for _, _, config, at in jobs:
-            console.print(estimate_table(config, estimate(config, at)))
+        with TemporaryDirectory() as lists:
+            for _, _, config, at in runs(wanted, data, folder, changed, Path(lists)):
+                console.print(estimate_table(config, estimate(config, at)))
         return None
-    cells = measure(wanted, jobs, progress, lambda config: cache_of(config, cached))
+    jobs = list(runs(wanted, data, folder, changed))
+    cells = measure(wanted, jobs, progress, lambda config: cache_of(config, cached), retry_errors=retry_errors)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "table.md").write_text(markdown(wanted, cells, changed), encoding="utf-8")
+    file = folder / f"{'-'.join(['table', *(row or ()), *(column or ())])}.md"
+    file.write_text(markdown(wanted, cells, changed), encoding="utf-8")
     console.print(shown(wanted, cells))
-    console.print(f"table: {folder / 'table.md'}; each run's report is in its folder beside it")
+    console.print(f"table: {file}; each run's report is in its folder beside it")
     if any(cell.measured is None and cell.row.config for cell in cells):
         raise typer.Exit(1)
     return None
@@ -77,10 +93,18 @@ def ablations(
 
 def _context(data: Path | None, out: Path, rows: list[str], changes: dict[str, str]) -> None:
     """The table `context`: for each row a file of reads, and what they say."""
-    at = {"benchmark.data": str(data)} if data else {}
-    for row in rows:
-        config = load_config(config_file(f"m3_bench/{row}"), at | changes)
-        records = together(load_benchmark(**config.benchmark.model_dump()))
-        reads = needle(model_of(config.reader), records, out / f"{row}.jsonl", console.print)
-        (out / f"{row}.md").write_text(context_markdown(row, reads), encoding="utf-8")
-        console.print(context_table(row, reads))
+    at, failures = {"benchmark.data": str(data)} if data else {}, list[str]()
+    with only_writer(out):
+        for row in rows:
+            config = load_config(config_file(f"m3_bench/{row}"), at | changes)
+            benchmark = load_benchmark(**config.benchmark.model_dump())
+            records = together(benchmark, config.reader.options.get("format"))
+            try:
+                reads = needle(model_of(config.reader), records, file_of(out, row, config, benchmark), console.print)
+            except ReaderUnavailable as exc:
+                failures.append(f"{row}: {exc}")
+                continue
+            (out / f"{row}.md").write_text(context_markdown(row, reads, changes), encoding="utf-8")
+            console.print(context_table(row, reads))
+    if failures:
+        raise ReaderUnavailable("; ".join(failures))

@@ -7,16 +7,20 @@ that was read and that one. Each read is kept, so that a broken measurement goes
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from hashlib import sha256
 from itertools import count
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
+from langchain_core.exceptions import ContextOverflowError
 from langchain_core.language_models import BaseChatModel
 from rich.markup import escape
 from rich.table import Table as Shown
 
-from evals.config import ReaderConfig
+from evals.config import ReaderConfig, RunConfig
+from evals.m3_graphs.formats import FORMATS, Format
 from evals.models import tokens_of
 from evals.samples import Benchmark
 from evals.tables.published import CONTEXT
@@ -49,6 +53,7 @@ class Read(NamedTuple):
         records: of the transcript.
         tokens: of the prompt, as the server counts them; 0 where it refused.
         refused: what it said then.
+        failed: it did not refuse the request, but failed at it, or is gone; asked again, it may answer.
     """
 
     records: int
@@ -58,6 +63,7 @@ class Read(NamedTuple):
     found: bool = False
     seconds: float = 0.0
     refused: str = ""
+    failed: bool = False
 
 
 def model_of(config: ReaderConfig) -> BaseChatModel:
@@ -72,10 +78,11 @@ def model_of(config: ReaderConfig) -> BaseChatModel:
     return by_name.chat_model(model, max_tokens=64, temperature=0, **url)
 
 
-def together(benchmark: Benchmark) -> list[MemoryRecord]:
+def together(benchmark: Benchmark, format: Format | None = None) -> list[MemoryRecord]:
     """All its memories as one, with a position for each clip of each."""
     told, numbers = list[MemoryRecord](), count()
-    for records in benchmark.memories.values():
+    for whole in benchmark.memories.values():
+        records = FORMATS[format](whole) if format else whole
         places: dict[int, int] = {}
         for record in records:
             clip = record.position or 0
@@ -83,6 +90,12 @@ def together(benchmark: Benchmark) -> list[MemoryRecord]:
                 places[clip] = next(numbers)
             told.append(record.model_copy(update={"position": places[clip]}))
     return told
+
+
+def file_of(folder: Path, row: str, config: RunConfig, benchmark: Benchmark) -> Path:
+    """Where a row's reads are kept: another model, address or benchmark has another file."""
+    what = [config.reader.model_dump_json(exclude={"price"}), benchmark.fingerprint]
+    return folder / f"{row}-{sha256(json.dumps(what).encode()).hexdigest()[:12]}.jsonl"
 
 
 def needle(
@@ -97,11 +110,7 @@ def needle(
     Raises:
         ReaderUnavailable: not even the shortest could be read.
     """
-    known = {}
-    for line in file.read_text("utf-8").splitlines() if file.exists() else ():
-        row = Read(**json.loads(line))
-        known[row.records, row.depth] = row
-    done = list[Read]()
+    known, done = _kept(file), list[Read]()
 
     def fits(size: int) -> bool:
         for depth in DEPTHS:
@@ -109,9 +118,10 @@ def needle(
             if row is None:
                 progress(f"{size:,} records, needle at {depth:.0%}")
                 row = _read(model, records[:size], depth)
-                file.parent.mkdir(parents=True, exist_ok=True)
-                with file.open("a", encoding="utf-8") as lines:
-                    lines.write(json.dumps(row._asdict()) + "\n")
+                if not row.failed:
+                    file.parent.mkdir(parents=True, exist_ok=True)
+                    with file.open("a", encoding="utf-8") as lines:
+                        lines.write(json.dumps(row._asdict()) + "\n")
             done.append(row)
             if row.refused:
                 return False
@@ -128,7 +138,7 @@ def needle(
                 break
             low, high = (middle, high) if fits(middle) else (low, middle)
     if all(row.refused for row in done):
-        file.unlink()
+        file.unlink(missing_ok=True)
         raise ReaderUnavailable(f"not even {done[-1].records} records could be read: {done[-1].refused}")
     return sorted(done, key=lambda row: (row.records, row.depth))
 
@@ -144,13 +154,14 @@ def shown(row: str, reads: Sequence[Read]) -> Shown:
     return table
 
 
-def markdown(row: str, reads: Sequence[Read]) -> str:
-    """The same as Markdown."""
+def markdown(row: str, reads: Sequence[Read], changes: Mapping[str, str] = MappingProxyType({})) -> str:
+    """The same as Markdown, with what was changed of the config."""
     head = ["records", "tokens", "from cache", *(f"needle at {depth:.0%}" for depth in DEPTHS), "s", "refused"]
     sizes = dict.fromkeys(read.records for read in reads)
     lines = [head, ["---"] * len(head), *(_line([read for read in reads if read.records == size]) for size in sizes)]
     table = "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
-    return f"# {row}: the longest memory that is read at once\n\n{table}\n{said(row, reads)}\n"
+    changed = "".join(f"\n- Changed from the config: `{name}={value}`." for name, value in changes.items())
+    return f"# {row}: the longest memory that is read at once\n\n{table}\n{said(row, reads)}\n{changed}\n"
 
 
 def said(row: str, reads: Sequence[Read]) -> str:
@@ -173,10 +184,22 @@ def _read(model: BaseChatModel, records: Sequence[MemoryRecord], depth: float) -
     try:
         answer = model.invoke(read_messages(told, Query(text=QUESTION)))
     except Exception as exc:  # however a server or its client says no
-        return Read(len(records), depth, refused=f"{type(exc).__name__}: {' '.join(str(exc).split())}"[:300])
+        said = f"{type(exc).__name__}: {' '.join(str(exc).split())}"[:300]
+        refused = isinstance(exc, ContextOverflowError) or getattr(exc, "status_code", None) in (400, 413, 422)
+        return Read(len(records), depth, refused=said, failed=not refused)
     used = tokens_of(answer)
     seconds = time.perf_counter() - started
     return Read(len(records), depth, used.prompt, used.cached, CODE in answer.text, seconds)
+
+
+def _kept(file: Path) -> dict[tuple[int, float], Read]:
+    """What was read before; a last line that was cut off is dropped."""
+    if not file.exists():
+        return {}
+    whole, _, _ = file.read_text("utf-8").rpartition("\n")
+    file.write_text(f"{whole}\n" if whole else "", "utf-8")
+    rows = [Read(**json.loads(line)) for line in whole.splitlines()]
+    return {(row.records, row.depth): row for row in rows}
 
 
 def _line(reads: Sequence[Read]) -> list[str]:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from rich.markup import escape
 from rich.table import Table as Shown
 
+from evals.benchmarks import load_benchmark
 from evals.cache import ContentCache
 from evals.config import RunConfig, load_config
 from evals.judge import judge
@@ -18,7 +19,19 @@ from evals.report import report
 from evals.rows import Grade, Prediction, RowFile
 from evals.sample.generate import generate, write
 from evals.sample.questions import SUMMARIES
-from evals.statistics import Estimate, chance_hit, clustered, hit, near_hit, recall, reciprocal_rank
+from evals.schedule import asked
+from evals.statistics import (
+    Estimate,
+    chance_hit,
+    chance_recall,
+    chance_reciprocal_rank,
+    clustered,
+    hit,
+    near_hit,
+    recall,
+    reciprocal_rank,
+)
+from evals.summary import near
 from evals.tables.tables import Column, Row, Table
 from linmem_langgraph.errors import ConfigError, LinmemError
 
@@ -38,6 +51,17 @@ RETRIEVAL: Mapping[str, Callable[[Prediction], float]] = {
     "Recall@10": lambda row: recall(row.ranking, row.evidence, 10),
 }
 """Over questions that name their evidence; what failed found nothing."""
+
+
+CHANCES: Mapping[str, Callable[[Prediction], float]] = {
+    "Hit@5": lambda row: chance_hit(row.candidates, len(row.evidence), 5),
+    "Hit@10": lambda row: chance_hit(row.candidates, len(row.evidence), 10),
+    "Near hit@10": lambda row: chance_hit(row.candidates, len(near(row)), 10),
+    "MRR": lambda row: chance_reciprocal_rank(row.candidates, len(row.evidence), 10),
+    "Recall@5": lambda row: chance_recall(row.candidates, 5),
+    "Recall@10": lambda row: chance_recall(row.candidates, 10),
+}
+"""What a random ranking of all positions would give."""
 
 
 class Cell(NamedTuple):
@@ -85,9 +109,12 @@ def chosen(table: Table, rows: Sequence[str], columns: Sequence[str]) -> Table:
 
 
 def runs(
-    table: Table, data: Path | None, out: Path, changes: Mapping[str, str]
+    table: Table, data: Path | None, out: Path, changes: Mapping[str, str], lists: Path | None = None
 ) -> Iterator[tuple[Row, Column, RunConfig, Path]]:
     """What is run, and in which folder.
+
+    Args:
+        lists: where lists are written for the table that makes its own data; None = in `out`.
 
     Raises:
         ConfigError: `data` is missing, or a change fits no config.
@@ -95,7 +122,7 @@ def runs(
     if table.data and data is None:
         raise ConfigError(f"table {table.name} is measured on {table.data}: name it with --data")
     if not table.data:
-        data = out / "lists"
+        data = lists or out / "lists"
         write(data, *generate(worlds=20, clips=24, questions=5, seed=4_000, prefix="list", writers=SUMMARIES))
     for row in table.rows:
         for column in table.columns if row.config else ():
@@ -109,11 +136,14 @@ def measure(
     jobs: Sequence[tuple[Row, Column, RunConfig, Path]],
     progress: Callable[[str], AbstractContextManager[Callable[[int, int], None]]],
     cache: Callable[[RunConfig], ContentCache | None] = lambda config: None,
+    *,
+    retry_errors: bool = False,
 ) -> list[Cell]:
     """The cells, in order; a row that cannot be run is a cell that says why.
 
     Args:
         progress: for the name of a run, who is told how far it is.
+        retry_errors: ask the questions again that failed.
     """
     cells, first = list[Cell](), dict[tuple[str, str], Values]()
     for row in table.rows:
@@ -122,7 +152,7 @@ def measure(
         for _, column, config, folder in (job for job in jobs if job[0] is row):
             try:
                 with progress(f"{row.name} {column.name}".strip()) as advance:
-                    pairs = _answered(config, folder, advance, cache(config))
+                    pairs = _answered(config, folder, advance, cache(config), retry_errors)
             except LinmemError as exc:
                 cells += _failed(table, row, [column.name], f"not measured: {exc}")
                 continue
@@ -164,7 +194,9 @@ def _line(cell: Cell) -> tuple[str, ...]:
     on = " ".join(filter(None, [cell.column, "" if cell.measure == "accuracy" else cell.measure]))
     if cell.measured is None:
         return cell.row.label, on, cell.published, cell.failed, "-", "-", "-", "-", cell.what
-    chance = "-" if cell.chance is None else f"{100 * cell.chance:.1f}"
+    chance = (
+        "-" if cell.chance is None else f"{cell.chance:.3f}" if cell.measure == "MRR" else f"{100 * cell.chance:.1f}"
+    )
     return (
         *(cell.row.label, on, cell.published, _figure(cell.measured, cell.measure), str(cell.measured.n)),
         *(str(cell.errors), chance, "-" if cell.difference is None else _figure(cell.difference, cell.measure)),
@@ -179,21 +211,24 @@ def _figure(found: Estimate, measure: str) -> str:
 def _about_graphs(row: Row, data: Path | None) -> dict[str, str]:
     """Where the vectors of a row lie that searches memory graphs."""
     config = load_config(CONFIGS / f"{row.config}.yaml")
-    return {"reader.options.vectors": str(data)} if "vectors" in config.reader.options else {}
+    return {"reader.options.vectors": str(data and data.resolve())} if "vectors" in config.reader.options else {}
 
 
 def _answered(
-    config: RunConfig, folder: Path, advance: Callable[[int, int], None], cache: ContentCache | None
+    config: RunConfig, folder: Path, advance: Callable[[int, int], None], cache: ContentCache | None, retry_errors: bool
 ) -> list[Pair]:
-    predict(config, folder, advance, cache)
+    predict(config, folder, advance, cache, retry_errors=retry_errors)
     judge(config, folder, cache=cache)
     report(config, folder)
     grades = {grade.key: grade for grade in RowFile(folder / "scores.jsonl").read(Grade)}
     rows = RowFile(folder / "predictions.jsonl").read(Prediction)
-    pairs = [(row, grades[row.key]) for row in rows if row.arm == "main" and row.seed == config.seed]
+    wanted = asked(config, load_benchmark(**config.benchmark.model_dump()))
+    pairs = [
+        (row, grades[row.key]) for row in rows if row.arm == "main" and (row.arm, row.question_id, row.seed) in wanted
+    ]
     if all(row.error for row, _ in pairs):
         why = pairs[0][0].error if pairs else "none was asked"
-        raise ConfigError(f"every question failed ({why}): mend it, delete {folder} and run again")
+        raise ConfigError(f"every question failed ({why}): mend it and run again with --retry-errors")
     return pairs
 
 
@@ -211,12 +246,12 @@ def _values(measure: str, pairs: Sequence[Pair]) -> Values:
 
 def _cell(cell: Cell, pairs: Sequence[Pair], values: Values, first: Values | None) -> Cell:
     shared = values.keys() & first.keys() if first else set[str]()
-    asked = [answer for answer, _ in pairs if answer.evidence]
-    chances = [chance_hit(answer.candidates, len(answer.evidence), 5) for answer in asked]
+    chance = CHANCES.get(cell.measure)
+    chances = [chance(answer) for answer, _ in pairs if answer.evidence] if chance else []
     return cell._replace(
         measured=clustered(values.values()),
         errors=sum(bool(answer.error) for answer, _ in pairs),
         difference=clustered((values[name][0], values[name][1] - first[name][1]) for name in shared) if first else None,
-        chance=fmean(chances) if cell.measure == "Hit@5" else None,
+        chance=fmean(chances) if chances else None,
         failed="" if values else "no question can be scored",
     )

@@ -119,7 +119,7 @@ def test_the_command_writes_the_table(server: ModelServer, tmp_path: Path, monke
     assert "| 32 |" in table
     assert "| false |" in table
     assert "| true |" in table
-    assert json.loads((tmp_path / "kimi.jsonl").read_text().splitlines()[0])["records"] == START
+    assert json.loads(next(tmp_path.glob("kimi-*.jsonl")).read_text().splitlines()[0])["records"] == START
 
 
 def test_a_row_without_a_model_has_no_context() -> None:

@@ -63,9 +63,14 @@ def table(name: str, out: Path, *arguments: str) -> Result:
     return CliRunner().invoke(app, ["table", name, "--out", str(out), *OFFLINE, *arguments], terminal_width=300)
 
 
+def written(out: Path) -> str:
+    (file,) = out.glob("table*.md")
+    return file.read_text()
+
+
 def lines(out: Path) -> dict[tuple[str, str], list[str]]:
     """The table's rows, by label and column."""
-    rows = [line.strip("| \n").split(" | ") for line in (out / "table.md").read_text().splitlines() if line[:1] == "|"]
+    rows = [line.strip("| \n").split(" | ") for line in written(out).splitlines() if line[:1] == "|"]
     return {(row[0], row[1]): row[2:] for row in rows[2:]}
 
 
@@ -79,19 +84,19 @@ def test_published_figures_beside_those_measured(server: ModelServer, data: Path
     assert structured[:4] == ["27.1", "50.0", "2", "0"]
     assert structured[5] == "0.0"
     assert "Kimi-Linear-48B-A3B-Instruct); extractive baseline" in structured[-1]
-    assert "judge={kind: lexical}" in (tmp_path / "out" / "table.md").read_text()
+    assert "judge={kind: lexical}" in written(tmp_path / "out")
 
 
 def test_it_goes_on_where_it_stopped(server: ModelServer, data: Path, tmp_path: Path) -> None:
     at = f"--set=reader.options.base_url={server.base_url}"
     table("main", tmp_path / "out", f"--data={data}", "--row=kimi", "--on=robot", at)
-    first = (tmp_path / "out" / "table.md").read_text()
+    first = written(tmp_path / "out")
     server.clear()
 
     done = table("main", tmp_path / "out", f"--data={data}", "--row=kimi", "--on=robot", at)
 
     assert done.exit_code == 0, done.output
-    assert (tmp_path / "out" / "table.md").read_text() == first
+    assert written(tmp_path / "out") == first
     assert not server.asked("read")
 
 
