@@ -54,6 +54,7 @@ class Folder:
         try:
             _claim(path)
             with FileLock(path / "log.lock").acquire(poll_interval=_POLL):
+                _make(path / "log.sqlite")
                 self.store = FolderStore(path / "log.sqlite")
         except (OSError, sqlite3.Error) as exc:
             raise ConfigError(f"cannot open the memory folder {path}: {exc}") from exc
@@ -168,6 +169,25 @@ def _claim(path: Path) -> None:
         raise ConfigError(f"{mark} cannot be read ({exc}): restore it, or choose another folder") from exc
     if found != _FORMAT:
         raise ConfigError(f"{path} has format {found!r}, this version reads {_FORMAT}: upgrade linmem-langgraph")
+
+
+def _make(file: Path) -> None:
+    """Make the log's file whole, if it is not there.
+
+    The store's tables and its note of which it has are not one transaction: who is killed between the two leaves a file
+    that no later call can set up.
+    """
+    if file.exists():
+        return
+    new = file.with_name("new.sqlite")
+    for left in (new, *(new.with_name(f"{new.name}{end}") for end in ("-wal", "-shm"))):
+        left.unlink(missing_ok=True)
+    connection = _connect(new)
+    try:
+        SqliteStore(connection).setup()
+    finally:
+        connection.close()
+    new.replace(file)
 
 
 def _connect(file: Path) -> sqlite3.Connection:

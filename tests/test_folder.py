@@ -51,6 +51,28 @@ def test_a_folder_is_made_with_its_parents_and_keeps_what_is_written(tmp_path: P
         assert memory.read(namespace, "reads", limit=1).text == "[1] Bert reads"
 
 
+@pytest.mark.parametrize("at", range(len(SqliteStore.MIGRATIONS)))
+def test_who_is_killed_while_a_folder_is_made_leaves_one_that_opens(
+    folder: Path, namespace: Namespace, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    def killed(store: SqliteStore) -> None:
+        store.conn.execute("CREATE TABLE store_migrations (v INTEGER PRIMARY KEY)")
+        for version, sql in enumerate(store.MIGRATIONS[: at + 1]):
+            store.conn.executescript(sql)
+            if version == at:
+                raise KeyboardInterrupt  # between the table and the note that it is there
+            store.conn.execute("INSERT INTO store_migrations (v) VALUES (?)", (version,))
+
+    monkeypatch.setattr(SqliteStore, "setup", killed)
+    with pytest.raises(KeyboardInterrupt):
+        Memory.open(folder, embeddings=LexicalEmbeddings())
+    monkeypatch.undo()
+
+    with Memory.open(folder, embeddings=LexicalEmbeddings()) as memory:
+        memory.write(namespace, "Anna lives in Oslo.")
+        assert [record.text for record in memory.records(namespace)] == ["Anna lives in Oslo."]
+
+
 def test_a_write_is_on_disk_when_it_returns(
     open_memory: Callable[..., Memory], folder: Path, tmp_path: Path, namespace: Namespace
 ) -> None:

@@ -18,6 +18,7 @@ from evals.readers import configured_reader
 from evals.rows import Prediction
 from evals.samples import Sample
 from linmem_langgraph import Memory
+from linmem_langgraph.errors import ConfigError
 from tests.evals.support import write_household
 from tests.model_server import ModelServer
 
@@ -262,3 +263,12 @@ def test_a_price_changes_no_question(config: RunConfig, server: ModelServer, tmp
             memory.read(("house",), "Who has the mug?")
 
     assert len(server.asked("read")) == 1
+
+
+def test_a_file_that_is_no_cache_is_an_error_that_names_it(
+    tmp_path: Path, server: ModelServer, config: RunConfig
+) -> None:
+    (tmp_path / "cache.sqlite").write_bytes(b"no database at all, but long enough to be looked at as one" * 100)
+
+    with pytest.raises(ConfigError, match=r"cache\.sqlite cannot be used .* delete it, or run with --no-cache"):
+        configured_model(config.controller, ContentCache(tmp_path / "cache.sqlite")).invoke("Where?")

@@ -50,6 +50,14 @@ def test_what_was_read_further_is_of_no_use_to_a_question_about_before() -> None
     assert prefill(listed, sorted(listed, key=clips), clips) == Prefill(alone=22, unordered=10 + 5 + 2, ordered=10)
 
 
+def test_where_an_earlier_memory_is_no_beginning_of_a_later_one_nothing_goes_on() -> None:
+    listed = [sample(9), sample(4), sample(9), sample(6)]
+
+    found = prefill(listed, sorted(listed, key=clips), clips, grows=False)
+
+    assert found == Prefill(alone=32, unordered=10 + 5 + 7, ordered=10 + 5 + 7)
+
+
 def test_m3_bench_robot_in_the_order_of_a_run(tmp_path: Path) -> None:
     annotations = shared("m3bench", "robot.json")
     samples = read_annotations(annotations, Counter())
@@ -120,6 +128,40 @@ def test_an_estimate_s_most_is_not_below_what_a_run_takes(config: RunConfig, tmp
     assert 0.3 * main.reader[1].prompt < reader.prompt <= main.reader[1].prompt
     assert (spent(config, "main", controller, reader) or 0) <= (main.money or (0, 0))[1]
     assert estimate(config, tmp_path / "run") == []
+
+
+def test_direct_reads_for_a_ranking_are_counted(config: RunConfig, tmp_path: Path) -> None:
+    assert config.benchmark.data is not None
+    told = {clip: [f"Anna puts the mug on shelf {clip}."] for clip in range(6)}
+    asked = [sample(None, number).model_copy(update={"evidence": (number,)}) for number in range(3)]
+    data = write_household(tmp_path / "ranked", {"house": told}, asked)
+    ranked = config.model_copy(
+        update={
+            "benchmark": config.benchmark.model_copy(update={"data": data}),
+            "max_rounds": 1,
+            "ranking": 5,
+            "controls": (),
+        }
+    )
+
+    (before,) = estimate(ranked, tmp_path / "run")
+    rows = predict(ranked, tmp_path / "run")
+
+    assert before.searches == (0, 0)
+    assert before.reader[0] == before.reader[1]
+    used = added(row.reader for row in rows)
+    assert 0.3 * before.reader[0].prompt < used.prompt <= before.reader[0].prompt
+    assert used.completion > 0
+
+
+def test_a_dry_run_after_a_kill_counts_what_is_whole(config: RunConfig, tmp_path: Path) -> None:
+    predict(config, tmp_path / "run")
+    file = tmp_path / "run" / "predictions.jsonl"
+    content = file.read_bytes()
+    file.write_bytes(content[:-20])
+
+    assert sum(cost.questions for cost in estimate(config, tmp_path / "run")) == 1
+    assert file.read_bytes() == content[:-20]
 
 
 def test_what_was_answered_is_not_counted_again(config: RunConfig, tmp_path: Path) -> None:

@@ -3,14 +3,15 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from evals.benchmarks import load_benchmark
 from evals.cli import app
-from evals.config import ReaderConfig
-from evals.tables.context import CODE, DEPTHS, START, Read, markdown, model_of, needle, together
+from evals.config import ReaderConfig, RunConfig
+from evals.tables.context import CODE, DEPTHS, START, Read, file_of, markdown, model_of, needle, together
 from linmem_langgraph.errors import ConfigError, ReaderUnavailable
 from tests.evals.support import ROOT
 from tests.model_server import ModelServer, said
@@ -81,6 +82,47 @@ def test_it_goes_on_where_it_was_broken_off(server: ModelServer, tmp_path: Path)
 
     assert [one._replace(seconds=0) for one in again] == [one._replace(seconds=0) for one in first]
     assert len(server.asked("read")) == len(kept) - 5
+
+
+def test_what_failed_but_was_not_refused_is_asked_again(
+    server: ModelServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "reads.jsonl"
+    whole = read(server, file)
+    file.unlink()
+    chat = server._chat
+
+    def failing(body: dict[str, Any]) -> tuple[int, Any]:
+        long = str(body["messages"][-1]["content"]).count("\n") > 100
+        return (503, {"error": {"message": "busy"}}) if long else chat(body)
+
+    monkeypatch.setattr(server, "_chat", failing)
+    broken = read(server, file)
+    monkeypatch.setattr(server, "_chat", chat)
+    again = read(server, file)
+
+    assert any(one.failed and "busy" in one.refused for one in broken)
+    assert max(one.records for one in broken if not one.refused) < 128
+    assert [one._replace(seconds=0) for one in again] == [one._replace(seconds=0) for one in whole]
+
+
+def test_a_line_that_was_cut_off_is_read_again(server: ModelServer, tmp_path: Path) -> None:
+    file = tmp_path / "reads.jsonl"
+    first = read(server, file)
+    file.write_bytes(file.read_bytes()[:-20])
+
+    assert [one._replace(seconds=0) for one in read(server, file)] == [one._replace(seconds=0) for one in first]
+
+
+def test_another_model_address_or_benchmark_has_another_file(tmp_path: Path) -> None:
+    benchmark = load_benchmark("household")
+    one = RunConfig.model_validate({"name": "a", "reader": {"options": {"model": "vllm:a", "base_url": "http://x/v1"}}})
+    two = RunConfig.model_validate({"name": "a", "reader": {"options": {"model": "vllm:b", "base_url": "http://x/v1"}}})
+    other = benchmark.model_copy(update={"fingerprint": "other"})
+
+    files = {file_of(tmp_path, "kimi", config, asked) for config in (one, two) for asked in (benchmark, other)}
+
+    assert len(files) == 4
 
 
 def test_a_server_that_takes_all_there_is_never_refuses(server: ModelServer, tmp_path: Path) -> None:
