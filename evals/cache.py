@@ -36,6 +36,8 @@ class ContentCache:
 
     def __init__(self, path: Path, seed: int = 0) -> None:
         self._path, self.seed = path, seed
+        self.answers = 0
+        """How many of a model's answers came from here."""
 
     def model(self, model: BaseChatModel) -> BaseChatModel:
         """The same model, which is asked only what it has not answered yet.
@@ -90,7 +92,10 @@ class _Answers(BaseCache):
         """The generations, if this was asked before."""
         key = self._key(prompt, llm_string)
         kept = self._cache.get("answer", [key]).get(key)
-        return [ChatGeneration(message=message) for message in messages_from_dict(kept)] if kept else None
+        if not kept:
+            return None
+        self._cache.answers += 1
+        return [ChatGeneration(message=message) for message in messages_from_dict(kept)]
 
     def update(self, prompt: str, llm_string: str, return_val: RETURN_VAL_TYPE) -> None:
         """Keep the generations, unless one of them says nothing."""

@@ -27,7 +27,8 @@ from evals.schedule import CONTROLS, Job, hashes, jobs
 from graphs.m3_agent import M3Input, create_m3_agent
 from linmem_langgraph import Memory, create_search_memory_tool
 from linmem_langgraph.errors import ConfigError
-from linmem_langgraph.records import MemoryRecord
+from linmem_langgraph.readers._linear.prompt import named_positions
+from linmem_langgraph.records import MemoryRecord, Reading
 
 Progress = Callable[[int, int], None]
 """Called with how many questions are done, and of how many."""
@@ -35,6 +36,9 @@ Progress = Callable[[int, int], None]
 logger = logging.getLogger(__name__)
 
 UNAVAILABLE = "memory is unavailable"
+
+KEPT = "answers_from_cache.txt"
+"""A file of a run: how many answers were not asked for, as `runs/cache.sqlite` had them."""
 
 TOO_DEEP = f"(nested deeper than {MAX_DEPTH // 2} levels)"
 
@@ -98,6 +102,9 @@ def predict(
                 stop.set()
                 executor.shutdown(wait=False, cancel_futures=True)
                 raise
+        if cache and cache.answers:
+            note = out / KEPT
+            note.write_text(str(cache.answers + (int(note.read_text()) if note.exists() else 0)), encoding="utf-8")
     return list(rows.values())
 
 
@@ -172,7 +179,7 @@ class _Asker:
         found = summarize(state)
         if arm == "main" and self._config.ranking and sample.evidence:
             reading = memory.read(namespace, sample.question, limit=self._config.ranking, until=sample.until)
-            found["ranking"] = tuple(dict.fromkeys(hit.record.position or 0 for hit in reading.records))
+            found["ranking"] = _ranking(reading)
             found["reader"] = added([found["reader"], _tokens(reading.usage.model_dump())])
         return found
 
@@ -211,6 +218,12 @@ def clean(text: str) -> str:
 
 def _reader_tokens(message: ToolMessage) -> Tokens:
     return _tokens((message.artifact or {}).get("usage", {}))
+
+
+def _ranking(reading: Reading) -> tuple[int, ...]:
+    """The positions of the records, the best first; those that a model's words rest on as these name them."""
+    positions = list(dict.fromkeys(hit.record.position or 0 for hit in reading.records))
+    return tuple(named_positions(reading.text, positions)[0] if reading.model else positions)
 
 
 def _tokens(used: Mapping[str, int]) -> Tokens:

@@ -10,6 +10,7 @@ from evals.benchmarks import load_benchmark
 from evals.config import RunConfig
 from evals.cost import cost_row
 from evals.labels import arm_label, controller_label, percent
+from evals.predict import KEPT
 from evals.report_html import render_html
 from evals.rows import Grade, Prediction, RowFile
 from evals.schedule import arms, asked
@@ -38,7 +39,10 @@ def report(config: RunConfig, out: Path) -> Summary:
             f"{out} holds {len(wanted) - missing} of {len(wanted)} answers: run predict again, it goes on where it "
             "stopped"
         )
-    summary, quirks = summarize_run(predictions, grades, arms(config)), benchmark.quirks
+    summary, quirks = summarize_run(predictions, grades, arms(config)), dict(benchmark.quirks)
+    if (out / KEPT).exists():
+        what = "answers of models that an earlier run had asked for: their tokens and money count, seconds do not tell"
+        quirks[what] = int((out / KEPT).read_text())
     (out / "report.md").write_text(render_markdown(config, summary, quirks), encoding="utf-8")
     (out / "report.html").write_text(render_html(config, summary, quirks, predictions, grades), encoding="utf-8")
     return summary

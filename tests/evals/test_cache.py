@@ -15,6 +15,7 @@ from evals.judge import judge
 from evals.models import configured_model
 from evals.predict import predict
 from evals.readers import configured_reader
+from evals.report import report
 from evals.rows import Prediction
 from evals.samples import Sample
 from linmem_langgraph import Memory
@@ -75,6 +76,22 @@ def test_a_run_in_another_folder_asks_the_controller_and_the_reader_nothing_agai
     assert answers(second) == answers(first)
     assert not any(row.error for row in second)
     assert not server.asked("read", "other", "merge")
+
+
+def test_a_report_says_how_many_answers_were_kept(config: RunConfig, server: ModelServer, tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        predict(config, tmp_path / name, cache=ContentCache(tmp_path / "cache.sqlite"))
+    server.says = "yes"
+    for name in ("first", "second"):
+        judge(config, tmp_path / name)
+        report(config, tmp_path / name)
+
+    said = "answers of models that an earlier run had asked for"
+    assert said not in (tmp_path / "first" / "report.md").read_text()
+    assert (
+        f"{said}: their tokens and money count, seconds do not tell: 2"
+        in (tmp_path / "second" / "report.md").read_text()
+    )
 
 
 def test_a_run_that_searches_asks_nothing_again(config: RunConfig, server: ModelServer, tmp_path: Path) -> None:

@@ -49,14 +49,11 @@ class Answering:
         known = {self._position(place) for place in places} - shown
         found = await together(self._read(segment, known) for segment in segments)
         merged = await self._merged([each for each in found if not found_nothing(each.text)])
-        named = self._within_limit(merged.positions, admitted) if merged else {}
-        resting = [place for place in admitted if self._position(place) in named]
+        named = self._within_limit(merged.positions, admitted) if merged else ()
         return Reading(
             text=merged.text if merged else NOTHING,
-            # In the order in which the words name them, which is the best there is for a ranking.
             records=tuple(
-                ScoredRecord(record=self._view.records[place])
-                for place in sorted(resting, key=lambda place: named[self._position(place)])
+                ScoredRecord(record=self._view.records[place]) for place in admitted if self._position(place) in named
             ),
             usage=self._usage,
             reader="linear",
@@ -114,11 +111,9 @@ class Answering:
         self._usage = _sum(self._usage, answer.usage)
         return answer
 
-    def _within_limit(self, positions: Sequence[int], admitted: Sequence[int]) -> dict[int, int]:
-        """The positions that count, and which one of them each is."""
+    def _within_limit(self, positions: Sequence[int], admitted: Sequence[int]) -> Collection[int]:
         present = {self._position(place) for place in admitted}
-        counted = [position for position in positions if position in present][: self._query.limit]
-        return {position: rank for rank, position in enumerate(counted)}
+        return {*[position for position in positions if position in present][: self._query.limit]}
 
     def _position(self, place: int) -> int:
         return self._view.records[place].position or 0

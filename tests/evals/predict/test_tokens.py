@@ -8,11 +8,13 @@ from langchain_core.messages import AIMessage, BaseMessage
 
 from evals.config import RunConfig
 from evals.predict import predict
+from evals.samples import Sample
 from linmem_langgraph.log import Log
 from linmem_langgraph.readers import Query, Reader
 from linmem_langgraph.records import Reading
 from tests.evals.predict.failing import Failing, call, on
-from tests.evals.support import Hook, run_config
+from tests.evals.support import Hook, run_config, write_household
+from tests.model_server import ModelServer
 
 
 def test_a_reader_s_tokens_are_added_up(two: tuple[RunConfig, Path], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,3 +54,16 @@ def test_a_controller_s_tokens_are_added_up(secrets: Path, tmp_path: Path, contr
 
     (row,) = [row for row in rows if row.question_id == "2@None"]
     assert (row.controller.prompt, row.controller.cached, row.controller.completion) == (80, 20, 10)
+
+
+def test_what_a_model_names_first_is_ranked_first(tmp_path: Path) -> None:
+    told = {clip: [f"Clip {clip}."] for clip in range(9)}
+    sample = Sample(id="q", memory="house", question="Which?", answer="it", evidence=(7,))
+    data = write_household(tmp_path / "data", {"house": told}, [sample])
+    with ModelServer(says="It is [7], less so [1] and [2]; see [7-8].") as server:
+        options = {"base_url": server.base_url}
+        config = run_config(data, reader={"name": "linear", "options": options}, controls=[], ranking=10)
+        (row,) = predict(config, tmp_path / "run")
+
+    assert row.ranking == (7, 1, 2, 8)
+    assert row.reader.completion > 0
