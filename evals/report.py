@@ -10,6 +10,7 @@ from evals.benchmarks import load_benchmark
 from evals.config import RunConfig
 from evals.cost import cost_row
 from evals.labels import arm_label, controller_label, percent
+from evals.markdown import markdown_table
 from evals.predict import KEPT
 from evals.report_html import render_html
 from evals.rows import Grade, Prediction, RowFile
@@ -87,7 +88,7 @@ def render_markdown(config: RunConfig, summary: Summary, quirks: dict[str, int])
         "## Accuracy, %\n",
         _table_of([_names(config, arm) | _accuracy(arm) for arm in summary.arms]),
         "## Accuracy by question type, %\n",
-        _table(["type", "n", *(arm_label(config, arm.arm) for arm in summary.arms)], _type_rows(summary)),
+        markdown_table(["type", "n", *(arm_label(config, arm.arm) for arm in summary.arms)], _type_rows(summary)),
         "## Retrieval, %\n",
         _retrieval(config, summary),
         "## Cost\n",
@@ -137,15 +138,10 @@ def _retrieval(config: RunConfig, summary: Summary) -> str:
         for arm in measured
         for measure in arm.retrieval
     ]
-    table = _table(["measure", "value", "chance", "n"], rows)
+    table = markdown_table(["measure", "value", "chance", "n"], rows)
     readers = ", ".join(arm_label(config, arm.arm) for arm in measured)
     return f"A direct read of {readers} with the question; a random ranking beside.\n\n{table}"
 
 
 def _table_of(rows: Sequence[dict[str, str]]) -> str:
-    return _table(list(rows[0]), [list(row.values()) for row in rows])
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
+    return markdown_table(list(rows[0]), [list(row.values()) for row in rows])

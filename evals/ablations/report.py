@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evals.ablations.outcome import Outcome
+from evals.markdown import markdown_table
 from evals.statistics import Estimate
 from evals.svg import ARMS, INK, LINE, MUTED, draw_svg, standalone
 
@@ -41,7 +42,7 @@ def table(outcome: Outcome) -> str:
         [name, *(_shown(row[column], outcome) if column in row else "-" for column in outcome.columns)]
         for name, row in outcome.cells.items()
     ]
-    return "".join(f"| {' | '.join(line)} |\n" for line in [head, ["---"] * len(head), *lines])
+    return markdown_table(head, lines)
 
 
 def _shown(value: Estimate | float, outcome: Outcome) -> str:

@@ -21,6 +21,7 @@ from rich.table import Table as Shown
 
 from evals.config import ReaderConfig, RunConfig
 from evals.m3_graphs.formats import FORMATS, Format
+from evals.markdown import markdown_table
 from evals.models import tokens_of
 from evals.samples import Benchmark
 from evals.tables.published import CONTEXT
@@ -143,10 +144,13 @@ def needle(
     return sorted(done, key=lambda row: (row.records, row.depth))
 
 
+_HEAD = ("records", "tokens", "from cache", *(f"needle at {depth:.0%}" for depth in DEPTHS), "s", "refused")
+
+
 def shown(row: str, reads: Sequence[Read]) -> Shown:
     """For the terminal."""
     table = Shown(title=f"{row}: the longest memory that is read at once")
-    for name in ("records", "tokens", "from cache", *(f"needle at {depth:.0%}" for depth in DEPTHS), "s", "refused"):
+    for name in _HEAD:
         table.add_column(name, justify="left" if name == "refused" else "right")
     for size in dict.fromkeys(read.records for read in reads):
         table.add_row(*map(escape, _line([read for read in reads if read.records == size])))
@@ -156,10 +160,8 @@ def shown(row: str, reads: Sequence[Read]) -> Shown:
 
 def markdown(row: str, reads: Sequence[Read], changes: Mapping[str, str] = MappingProxyType({})) -> str:
     """The same as Markdown, with what was changed of the config."""
-    head = ["records", "tokens", "from cache", *(f"needle at {depth:.0%}" for depth in DEPTHS), "s", "refused"]
     sizes = dict.fromkeys(read.records for read in reads)
-    lines = [head, ["---"] * len(head), *(_line([read for read in reads if read.records == size]) for size in sizes)]
-    table = "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
+    table = markdown_table(_HEAD, [_line([read for read in reads if read.records == size]) for size in sizes])
     changed = "".join(f"\n- Changed from the config: `{name}={value}`." for name, value in changes.items())
     return f"# {row}: the longest memory that is read at once\n\n{table}\n{said(row, reads)}\n{changed}\n"
 

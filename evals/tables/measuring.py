@@ -14,6 +14,7 @@ from evals.cache import ContentCache
 from evals.config import RunConfig, load_config
 from evals.judge import judge
 from evals.labels import arm_label, controller_label
+from evals.markdown import markdown_table
 from evals.predict import predict
 from evals.report import report
 from evals.rows import Grade, Prediction, RowFile
@@ -178,8 +179,7 @@ def shown(table: Table, cells: Sequence[Cell]) -> Shown:
 
 def markdown(table: Table, cells: Sequence[Cell], changes: Mapping[str, str]) -> str:
     """The same as Markdown, with what was changed."""
-    lines = [_HEAD, ("---",) * len(_HEAD), *map(_line, cells)]
-    rows = "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
+    rows = markdown_table(_HEAD, [*map(_line, cells)])
     remarks = [*table.remarks, *(f"Changed from the configs: `{name}={value}`." for name, value in changes.items())]
     return f"# {table.title}\n\n{rows}\n" + "".join(f"- {remark}\n" for remark in remarks)
 
