@@ -1,7 +1,7 @@
 """What models and embeddings said, kept by content: a run that was broken off or changed asks for no answer twice.
 
 One SQLite file for all runs. What is asked of a model in this process is not kept, nor is an answer without words.
-Memories are primed all the same: a server's states are its own.
+A memory is primed only for a question that is really asked.
 """
 
 import hashlib
@@ -36,8 +36,8 @@ class ContentCache:
 
     def __init__(self, path: Path, seed: int = 0) -> None:
         self._path, self.seed = path, seed
-        self.answers = 0
-        """How many of a model's answers came from here."""
+        self.answers = set[str]()
+        """The keys of answers that came from here."""
 
     def model(self, model: BaseChatModel) -> BaseChatModel:
         """The same model, which is asked only what it has not answered yet.
@@ -94,7 +94,7 @@ class _Answers(BaseCache):
         kept = self._cache.get("answer", [key]).get(key)
         if not kept:
             return None
-        self._cache.answers += 1
+        self._cache.answers.add(key)
         return [ChatGeneration(message=message) for message in messages_from_dict(kept)]
 
     def update(self, prompt: str, llm_string: str, return_val: RETURN_VAL_TYPE) -> None:

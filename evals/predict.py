@@ -104,7 +104,7 @@ def predict(
                 raise
         if cache and cache.answers:
             note = out / KEPT
-            note.write_text(str(cache.answers + (int(note.read_text()) if note.exists() else 0)), encoding="utf-8")
+            note.write_text(str(len(cache.answers) + (int(note.read_text()) if note.exists() else 0)), encoding="utf-8")
     return list(rows.values())
 
 

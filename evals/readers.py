@@ -41,6 +41,9 @@ def configured_reader(config: ReaderConfig, path: Path, cache: ContentCache | No
     if config.name == FormattedReader.name:
         return _formatted_reader(config, path, cache)
     if config.name == LinearReader.name:
+        if not str(options.get("model")).startswith(EMBEDDED):
+            # Questions come as of positions: what is primed when it is read is what they read.
+            options.setdefault("prime", "reads")
         # What is kept is found by its request, of which this is a part: it is the same in all runs that keep.
         options.setdefault("cache_secret", "kept" if cache else token_hex())
         if str(options.get("model")).startswith(EMBEDDED):

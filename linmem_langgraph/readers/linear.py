@@ -42,8 +42,9 @@ class LinearReader(Reader):
     Args:
         model: the chat model that reads; best one of linear attention on vLLM: `ChatVLLM(base_url=...)`. One that
             keeps states itself (`prime`, `forget`, `get_num_tokens`: see `KeepsStates`) is primed, too.
-        prime: "auto" primes where states are kept unless reads show that they are not; "on"; "off" for servers without
-            prefix caching.
+        prime: "auto" primes where states are kept unless reads show that they are not; "on"; "reads" primes what is
+            read when it is first read, not what is written: for memories that are asked as of a position; "off" for
+            servers without prefix caching.
         context_tokens: the model's context; None = what the server says. A smaller one makes smaller segments.
         max_tokens: of an answer, at most.
         timeout: seconds a request may take; how often it is repeated is the model's `max_retries`.
@@ -165,7 +166,7 @@ class LinearReader(Reader):
             self._prime_segments(log, view)
 
     def _prime_segments(self, log: Log, view: View) -> None:
-        if view.records and self._primer.is_on:
+        if view.records and self._primer.follows_writes:
             segments = loop.run(self._plan.segments(log.namespace, view, range(len(view.records))))
             try:
                 self._primer.prime(log.namespace, view, segments, lambda: self._still_holds(log, view))

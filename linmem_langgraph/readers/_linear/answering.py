@@ -66,8 +66,11 @@ class Answering:
         first, last = min(positions), max(positions)
         reported = [position for position in known if first <= position <= last]
         async with self._turns:
-            primed = await self._primed(segment)
-            answer = await self._ask(read_messages(self._view.text(segment), self._query, reported))
+            messages = read_messages(self._view.text(segment), self._query, reported)
+            budget = await self._plan.budget()
+            is_known = await self._model.knows(messages, self._namespace, budget.answer)
+            primed = 0 if is_known else await self._primed(segment)
+            answer = await self._ask(messages)
         self._primer.watch(answer.usage, primed)
         named, strange = named_positions(answer.text, positions)
         if strange:

@@ -11,8 +11,11 @@ from hashlib import sha256
 from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import openai
+from langchain_core.caches import BaseCache
 from langchain_core.exceptions import ContextOverflowError
+from langchain_core.globals import get_llm_cache
 from langchain_core.language_models import BaseChatModel
+from langchain_core.load import dumps
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.runnables import RunnableConfig, run_in_executor
 
@@ -83,6 +86,10 @@ class ReaderModel:
                 "max_tokens, or a model that answers without thinking first"
             )
         return Answer(message.text.strip(), _usage(message))
+
+    async def knows(self, messages: Sequence[BaseMessage], namespace: Namespace, max_tokens: int) -> bool:
+        """Whether a cache of LangChain's has the answer, so that the model will not be asked."""
+        return False
 
     async def prime(self, messages: Sequence[BaseMessage], namespace: Namespace) -> Usage:
         """Let the model read the very beginning of the reads to come, and keep the state; what that cost.
@@ -215,6 +222,18 @@ class VllmReaderModel(ReaderModel):
         """
         exactly = {"add_generation_prompt": False, "continue_final_message": True}
         return await self._reaching(self._prime(messages, self._parameters(namespace, 1, exactly)))
+
+    async def knows(self, messages: Sequence[BaseMessage], namespace: Namespace, max_tokens: int) -> bool:
+        """Whether a cache of LangChain's has the answer, so that the server will not be asked."""
+        own = self._vllm.cache
+        cache = own if isinstance(own, BaseCache) else None if own is False else get_llm_cache()
+        if cache is None:
+            return False
+        await self._name_model()
+        # As BaseChatModel asks it.
+        parameters = self._parameters(namespace, max_tokens, {})
+        asked = dumps(list(messages)), self._vllm._get_llm_string(stop=None, **parameters)
+        return await cache.alookup(*asked) is not None
 
     async def context_tokens(self) -> int | None:
         """What the server says its model's context is, in tokens."""

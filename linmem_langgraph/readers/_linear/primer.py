@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import openai
 
@@ -27,7 +27,7 @@ MISSES = 3
 MARKS = 256
 """Prefixes of one segment that are remembered as primed."""
 
-Mode = Literal["auto", "on", "off"]
+Mode = Literal["auto", "on", "reads", "off"]
 
 
 class _Mark(NamedTuple):
@@ -49,12 +49,13 @@ class Primer:
     """Primes segments and remembers which.
 
     Args:
-        mode: "on", "off", or "auto": where the model can be primed, and as long as reads profit from it.
+        mode: "on", "off", "auto": where the model can be primed, and as long as reads profit from it; or "reads": as
+            "auto", but what is read is primed when it is first read, not when it is written.
     """
 
     def __init__(self, model: ReaderModel, mode: Mode) -> None:
-        if mode not in ("auto", "on", "off"):
-            raise ConfigError(f"prime is {mode!r}: choose 'auto', 'on' or 'off'")
+        if mode not in get_args(Mode):
+            raise ConfigError(f"prime is {mode!r}: choose 'auto', 'on', 'reads' or 'off'")
         if mode == "on" and not model.primes:
             raise ConfigError(f"{model.place} cannot be primed: give LinearReader a ChatVLLM, or prime='off'")
         self._model, self._mode = model, mode
@@ -67,8 +68,13 @@ class Primer:
     @property
     def is_on(self) -> bool:
         """Whether priming is asked for, possible, and of use."""
-        wasted = self._mode == "auto" and self._misses >= MISSES
+        wasted = self._mode != "on" and self._misses >= MISSES
         return self._mode != "off" and self._model.primes and not self._refused and not wasted
+
+    @property
+    def follows_writes(self) -> bool:
+        """Whether what is written is to be primed at once."""
+        return self.is_on and self._mode != "reads"
 
     def prime(
         self, namespace: Namespace, view: View, segments: Sequence[Sequence[int]], is_current: Callable[[], bool]

@@ -207,9 +207,11 @@ def test_a_wrong_setup_is_named(
         configured_reader(ReaderConfig(name="m3_graph", options=options), tmp_path)
 
 
-@pytest.mark.parametrize("file", sorted((ROOT / "configs" / "m3_bench").glob("*.yaml")), ids=lambda file: file.stem)
-def test_the_configs_are_understood(file: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("file", sorted((ROOT / "configs" / "m3_bench").rglob("*.yaml")), ids=lambda file: file.stem)
+def test_the_configs_are_understood(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
     config = load_config(file)
     (tmp_path / "vectors").mkdir()
-    options = {**config.reader.options, "vectors": str(tmp_path), "embeddings": "lexical"}
+    here = {"vectors": str(tmp_path), "embeddings": "lexical"}
+    options = {name: here.get(name, value) for name, value in config.reader.options.items()}
     configured_reader(ReaderConfig(name=config.reader.name, options=options), tmp_path).close()

@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from langchain_core.caches import InMemoryCache
 from langchain_core.language_models.fake_chat_models import FakeListChatModel
 from langgraph.store.memory import InMemoryStore
 
@@ -218,13 +219,53 @@ def test_prime_off_sends_none(server: ModelServer, remember: Remember, namespace
     assert [kind(request) for request in server.requests] == ["models", "count", "read"]
 
 
+def test_prime_reads_sends_one_for_each_beginning_that_is_read(
+    server: ModelServer, remember: Remember, namespace: Namespace
+) -> None:
+    memory = remember(prime="reads")
+    memory.write(namespace, [LONG] * 6)
+    memory.flush()
+    memory.rebuild(namespace)
+    assert not server.asked("prime")
+
+    for until in (2, 2, 4, None):
+        memory.read(namespace, "?", until=until)
+
+    whole = rendered(memory, namespace)
+    parts = [transcript.render(memory.records(namespace, until=until)) for until in (2, 4)]
+    assert primed(server) == [*parts, whole]
+    assert [request.body["cache_salt"] for request in server.asked("prime")] == [
+        server.bodies("read")[0]["cache_salt"]
+    ] * 3
+
+
+def test_an_answer_that_a_cache_has_needs_no_prime(
+    server: ModelServer, remember: Remember, namespace: Namespace
+) -> None:
+    store, cache = InMemoryStore(), InMemoryCache()
+    options = {"store": store, "prime": "reads", "cache_secret": "same"}
+    first = remember(model=ChatVLLM(base_url=server.base_url, cache=cache), **options)
+    first.write(namespace, [LONG] * 3)
+    answer = first.read(namespace, "Who?")
+    assert len(server.asked("prime")) == len(server.asked("read")) == 1
+
+    second = remember(model=ChatVLLM(base_url=server.base_url, cache=cache), **options)
+    assert second.read(namespace, "Who?").text == answer.text
+    assert len(server.asked("prime")) == len(server.asked("read")) == 1
+    second.read(namespace, "Who else?")
+    assert len(server.asked("prime")) == len(server.asked("read")) == 2
+    uncached = remember(model=ChatVLLM(base_url=server.base_url, cache=False), **options)
+    uncached.read(namespace, "Who?")
+    assert len(server.asked("read")) == 3
+
+
 def test_what_cannot_be_primed_is_refused(chat: ChatVLLM) -> None:
     fake = FakeListChatModel(responses=["x"])
     with pytest.raises(ConfigError, match="FakeListChatModel cannot be primed: give LinearReader a ChatVLLM, or"):
         LinearReader(fake, prime="on")
     wrong: Any = "yes"
     for model in (fake, chat):
-        with pytest.raises(ConfigError, match="prime is 'yes': choose 'auto', 'on' or 'off'"):
+        with pytest.raises(ConfigError, match="prime is 'yes': choose 'auto', 'on', 'reads' or 'off'"):
             LinearReader(model, prime=wrong)
 
 
