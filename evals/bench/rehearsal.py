@@ -179,11 +179,10 @@ def tables(whole: Whole, found: Sequence[Order]) -> list[Table]:
 
 def _read(name: str, asked: dict[str, list[Sample]], benchmark: Benchmark, server: Server) -> Order:
     before, started = server.counters(), time.perf_counter()
-    model = ChatVLLM(base_url=server.base_url)
     # What one order leaves on the server is not for the other.
-    with Memory(
-        LinearReader(model, max_tokens=ANSWER, cache_secret=f"{name} {started}"), store=InMemoryStore()
-    ) as memory:
+    model, secret = ChatVLLM(base_url=server.base_url), f"{name} {started}"
+    reader = LinearReader(model, prime="reads", max_tokens=ANSWER, cache_secret=secret)
+    with Memory(reader, store=InMemoryStore()) as memory:
         for video, samples in asked.items():
             memory.write((video,), benchmark.memories[video])
             memory.flush()
