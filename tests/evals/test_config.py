@@ -90,7 +90,7 @@ def test_an_unknown_key_is_named_at_any_depth(tmp_path: Path, place: str) -> Non
         ("protocol", "m4", "'tool_calls' or 'm3'"),
         ("controls", "[blnd]", "'blind' or 'oracle'"),
         ("controls", "blind", "controls"),
-        ("judge.kind", "lexicl", "'lexical' or 'model'"),
+        ("judge.kind", "lexicl", "'lexical', 'keywords' or 'model'"),
         ("judge.parse", "loose", "'strict' or 'official'"),
         ("max_rounds", "0", "max_rounds"),
         ("max_rounds", "many", "max_rounds"),
