@@ -69,6 +69,10 @@ class ContentCache:
         """Keep them."""
         self._kept.set({((kind,), key): (value, None) for key, value in values.items()})
 
+    def drop(self, kind: str) -> None:
+        """Keep none of a kind."""
+        self._kept.clear([(kind,)])
+
     @cached_property
     def _kept(self) -> SqliteCache[Any]:
         self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -104,12 +108,8 @@ class _Answers(BaseCache):
             self._cache.put("answer", {self._key(prompt, llm_string): messages_to_dict(messages)})
 
     def clear(self, **_: Any) -> None:
-        """Delete the file instead.
-
-        Raises:
-            NotImplementedError: always.
-        """
-        raise NotImplementedError
+        """Drop all answers, of all seeds; embeddings stay."""
+        self._cache.drop("answer")
 
     def _key(self, prompt: str, llm_string: str) -> str:
         return _digest(str(self._cache.seed), self._server, _content(prompt), llm_string)

@@ -93,7 +93,7 @@ def served(url: str | None, folder: Path, say: Callable[[str], None]) -> Iterato
     """A running server, or one with linmem-tiny on this machine's CPU.
 
     Raises:
-        ConfigError: vLLM cannot be installed on this machine.
+        ConfigError: vLLM cannot be installed or started on this machine.
     """
     if url:
         yield Server(url)
@@ -102,7 +102,7 @@ def served(url: str | None, folder: Path, say: Callable[[str], None]) -> Iterato
     server = VllmServer(folder, weights=MODELS / "hybrid", max_model_len=32_768, cache_gib=4, arguments=MATCH)
     try:
         server.start(say=say)
-    except Unavailable as exc:
+    except (Unavailable, RuntimeError) as exc:
         raise ConfigError(f"{exc}: give the --url of a running server") from exc
     try:
         yield Server(server.base_url)

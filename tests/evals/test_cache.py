@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from langchain_core.caches import BaseCache
 from langchain_core.embeddings import Embeddings
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langgraph.store.memory import InMemoryStore
@@ -156,6 +157,21 @@ def test_an_answer_without_words_is_asked_for_again(server: ModelServer, tmp_pat
     assert model.invoke("Where?").text == "Here."
     assert model.invoke("Where?").text == "Here."
     assert len(server.asked("other")) == 2
+
+
+def test_answers_can_be_dropped_and_vectors_stay(server: ModelServer, tmp_path: Path, config: RunConfig) -> None:
+    cache, inner = ContentCache(tmp_path / "cache.sqlite"), Counting()
+    model = configured_model(config.controller, cache)
+    assert isinstance(model.cache, BaseCache)
+    cache.embeddings(inner, "counting").embed_query("Where?")
+    model.invoke("Where?")
+
+    model.cache.clear()
+    model.invoke("Where?")
+    cache.embeddings(inner, "counting").embed_query("Where?")
+
+    assert len(server.asked("other")) == 2
+    assert inner.queries == ["Where?"]
 
 
 def test_other_options_are_another_question(server: ModelServer, tmp_path: Path, config: RunConfig) -> None:
