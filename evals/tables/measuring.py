@@ -12,7 +12,7 @@ from rich.table import Table as Shown
 from evals.benchmarks import load_benchmark
 from evals.cache import ContentCache
 from evals.config import RunConfig, load_config
-from evals.judge import judge
+from evals.judge import grader, judge
 from evals.labels import arm_label, controller_label
 from evals.markdown import markdown_table
 from evals.predict import predict
@@ -217,6 +217,7 @@ def _about_graphs(row: Row, data: Path | None) -> dict[str, str]:
 def _answered(
     config: RunConfig, folder: Path, advance: Callable[[int, int], None], cache: ContentCache | None, retry_errors: bool
 ) -> list[Pair]:
+    grader(config.judge, config, cache)  # one that cannot be made is found out before anything is asked
     predict(config, folder, advance, cache, retry_errors=retry_errors)
     judge(config, folder, cache=cache)
     report(config, folder)
