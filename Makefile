@@ -9,7 +9,7 @@ VENV := .venv/bin/python
 READY := .venv/ready-$(firstword $(shell cat pyproject.toml $(CONSTRAINTS) | cksum))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench clean
+.PHONY: help demo test check bench docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,8 +29,11 @@ bench: $(READY) ## time our writes and reads against bare chromadb, and reads fr
 	$(VENV) -m evals.bench chroma
 	$(VENV) -m evals.bench state_reuse
 
+docs: $(READY) ## build the documentation into site/
+	$(VENV) -m mkdocs build --strict
+
 clean: ## remove .venv, caches and build outputs; runs/ stays
-	rm -rf .venv .venv-vllm .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf .venv .venv-vllm .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist site
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --no-compile: byte-compiling all of 10,000 files takes longer than compiling what is imported, when it is.

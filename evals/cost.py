@@ -1,8 +1,7 @@
 """What a run will cost, before a model is asked, and what it has cost.
 
 Before, it is bounds: a question takes one search at least, as a controller that answers at once has no use for memory,
-and one in each round but the last at most. Tokens are estimated: a third of a text's bytes, which is more than most
-texts have.
+and one in each round but the last at most. Tokens are estimated.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,19 +12,15 @@ from typing import NamedTuple
 from rich.table import Table
 
 from evals.benchmarks import load_benchmark
-from evals.config import Price, RunConfig
+from evals.config import Price, ReaderConfig, RunConfig
 from evals.labels import arm_label, percent
 from evals.m3_graphs.formats import FORMATS, Format, FormattedReader
-from evals.models import READ_ALL
-from evals.rows import Prediction, RowFile, Tokens
+from evals.reads import ANSWER, READS, standing, tokens_of
+from evals.rows import Prediction, RowFile, Tokens, added
 from evals.samples import Benchmark, Sample
 from evals.schedule import CONTROLS, Job, hashes, jobs
 from evals.summary import ArmSummary
 from linmem_langgraph import transcript
-from linmem_langgraph.readers._linear.prompt import longest_frame
-
-ANSWER = 100
-"""Tokens that a model is taken to write in a turn."""
 
 SHOWN = 2
 """Clips that a search is taken to show, where the reader does not read all of them."""
@@ -168,10 +163,11 @@ def _arm(config: RunConfig, benchmark: Benchmark, arm: str, left: Sequence[Job])
     clips, tokens = _prefill(benchmark, left, sizes, _Sizes.clips), _prefill(benchmark, left, sizes, _Sizes.tokens)
     asked = [sample for job in left for sample in job.samples]
     searches = min(1, config.max_rounds - 1), config.max_rounds - 1
-    reads_all = arm not in CONTROLS and reader.name in READ_ALL
-    shown = ANSWER if reads_all else SHOWN * max((each.of_a_clip for each in sizes.values()), default=0)
+    has_model = arm not in CONTROLS and reader.name in READS
+    shown = ANSWER if has_model else SHOWN * max((each.of_a_clip for each in sizes.values()), default=0)
     direct = sum(bool(sample.evidence) for sample in asked) if arm == "main" and config.ranking else 0
-    read = [_reading(len(asked), tokens, count, direct) if reads_all else Tokens() for count in searches]
+    memories = {job.memory: [sizes[job.memory].tokens(sample) for sample in job.samples] for job in left}
+    read = [_reading(reader, memories, tokens, count, direct) if has_model else Tokens() for count in searches]
     controller = [_reasoning(config, asked, count, shown) for count in searches]
     least, most = (spent(config, arm, one, other) for one, other in zip(controller, read, strict=True))
     return ArmCost(
@@ -206,7 +202,7 @@ class _Sizes:
         told, self.grows = benchmark.memories[memory], form != "structured"
         for record in FORMATS[form](told) if form else told:
             position = record.position or 0
-            by_clip[position] = by_clip.get(position, 0) + _tokens(transcript.render_record(record))
+            by_clip[position] = by_clip.get(position, 0) + tokens_of(transcript.render_record(record))
         self._by_clip = by_clip
         self.of_a_clip = sum(by_clip.values()) // max(len(by_clip), 1)
 
@@ -231,24 +227,33 @@ def _kept_whole(sizes: Sequence[int]) -> int:
     return sum(set(sizes))
 
 
-def _reading(questions: int, tokens: Prefill, searches: int, direct: int) -> Tokens:
+def _reading(
+    reader: ReaderConfig, memories: Mapping[str, Sequence[int]], tokens: Prefill, searches: int, direct: int
+) -> Tokens:
     """Once it has read a memory for a question, it goes on from there in later rounds.
 
     Args:
+        memories: by name: the tokens of it that each question may be answered from.
         direct: how many questions are also put to the reader themselves, for its ranking.
     """
-    reads = questions * searches + direct
-    words = reads * (_tokens(longest_frame()) + ANSWER)
-    anew = tokens.ordered if reads else 0
-    prompt = tokens.alone * reads // max(questions, 1) + words
-    return Tokens(prompt=prompt, cached=prompt - anew - words, completion=reads * ANSWER)
+    asked = [memory for sizes in memories.values() for memory in sizes]
+    reads = len(asked) * searches + direct
+    if not reads:
+        return Tokens()
+    once = added(READS[reader.name](memory, reader.options) for memory in asked)
+    all_reads = Tokens(
+        prompt=once.prompt * reads // len(asked),
+        cached=max(once.cached * reads // len(asked) - tokens.ordered, 0),
+        completion=once.completion * reads // len(asked),
+    )
+    return added([all_reads, *(standing(reader, max(sizes)) for sizes in memories.values())])
 
 
 def _reasoning(config: RunConfig, asked: Sequence[Sample], searches: int, shown: int) -> Tokens:
     """Each turn sends the dialogue so far again."""
     prompts, turns = config.wording(), searches + 1
-    start = _tokens(prompts.system) + _tokens(prompts.instruction)
-    prompt = sum(turns * (start + _tokens(sample.question)) for sample in asked)
+    start = tokens_of(prompts.system) + tokens_of(prompts.instruction)
+    prompt = sum(turns * (start + tokens_of(sample.question)) for sample in asked)
     prompt += len(asked) * (shown + ANSWER) * turns * searches // 2
     return Tokens(prompt=prompt, completion=len(asked) * turns * ANSWER)
 
@@ -260,10 +265,6 @@ def _is_priced(config: RunConfig) -> bool:
 
 def _written(used: Tokens) -> str:
     return f"{_all(used):,} ({used.cached:,})"
-
-
-def _tokens(text: str) -> int:
-    return len(text.encode()) // 3 + 1
 
 
 def _all(used: Tokens) -> int:

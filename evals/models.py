@@ -10,13 +10,11 @@ from langchain_core.messages import AIMessage
 
 from evals.cache import ContentCache
 from evals.config import ModelConfig, RunConfig
+from evals.reads import READS
 from evals.rows import Tokens
 from graphs.models import EXTRACTIVE, chat_model
 from linmem_langgraph.errors import ConfigError, ReaderUnavailable
 from linmem_langgraph.vllm import ChatVLLM
-
-READ_ALL = ("linear", "m3_linear")
-"""Readers whose model reads the whole memory."""
 
 
 def configured_model(config: ModelConfig, cache: ContentCache | None = None, **defaults: Any) -> BaseChatModel:
@@ -47,7 +45,7 @@ def served(config: RunConfig) -> dict[str, str]:
     """The names of models that the config leaves to the servers, by what they are for, as far as servers tell."""
     parts = {"controller": (config.controller.model, config.controller.options)}
     for arm, reader in {"main": config.reader, **config.compared}.items():
-        if reader.name in READ_ALL:
+        if reader.name in READS:
             parts[arm] = (str(reader.options.get("model", "vllm:")), reader.options)
     names = dict[str, str]()
     for part, (model, options) in parts.items():

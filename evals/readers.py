@@ -13,6 +13,7 @@ from evals.config import ReaderConfig
 from evals.m3_graphs.formats import FORMATS, FormattedReader
 from evals.m3_graphs.reader import GraphReader
 from evals.m3_graphs.vectors import StoredEmbeddings, StoredVectors
+from evals.reads import READS
 from linmem_langgraph import by_name, transcript
 from linmem_langgraph.errors import ConfigError
 from linmem_langgraph.log import Change, Log
@@ -20,6 +21,7 @@ from linmem_langgraph.readers import Query, Reader, create_reader
 from linmem_langgraph.readers.base import NOTHING
 from linmem_langgraph.readers.chroma import ChromaReader
 from linmem_langgraph.readers.linear import LinearReader
+from linmem_langgraph.readers.rolling import RollingReader
 from linmem_langgraph.records import Reading, ScoredRecord
 
 EMBEDDED = "tiny:"
@@ -40,8 +42,8 @@ def configured_reader(config: ReaderConfig, path: Path, cache: ContentCache | No
         return _graph_reader(options, path, cache)
     if config.name == FormattedReader.name:
         return _formatted_reader(config, path, cache)
-    if config.name == LinearReader.name:
-        if not str(options.get("model")).startswith(EMBEDDED):
+    if config.name in READS:
+        if config.name != RollingReader.name and not str(options.get("model")).startswith(EMBEDDED):
             # Questions come as of positions: what is primed when it is read is what they read.
             options.setdefault("prime", "reads")
         # What is kept is found by its request, of which this is a part: it is the same in all runs that keep.

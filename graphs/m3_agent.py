@@ -5,7 +5,8 @@
              rounds spent: answer ----------------> END
 
 `reason` always leaves an `AIMessage`; a search is a tool call on it, whatever protocol the controller speaks, so that
-`memory` is an ordinary `ToolNode`. The last of `max_rounds` rounds is `answer`, which must answer.
+`memory` is an ordinary `ToolNode`. The last of `max_rounds` rounds is `answer`, which must answer. In a trace the runs
+of `reason` and `answer` tell in their metadata which `round` they are.
 Source: M3-Agent (arXiv 2508.09736), its control loop of 5 rounds.
 """
 
@@ -23,6 +24,7 @@ from typing_extensions import TypedDict
 from graphs.dialogue import TURNS, shown_records
 from graphs.prompts import PROMPTS, Prompts
 from linmem_langgraph.errors import ConfigError
+from linmem_langgraph.traces import annotate
 
 Protocol = Literal["tool_calls", "m3"]
 
@@ -68,6 +70,7 @@ def create_m3_agent(
     protocol: Protocol = "tool_calls",
     max_rounds: int = 5,
     prompts: Prompts | None = None,
+    context_schema: type[Any] | None = None,
 ) -> StateGraph[M3State, Any, M3Input, M3State]:
     """The loop, uncompiled: `create_m3_agent(...).compile().invoke({"messages": [("user", question)]})["answer"]`.
 
@@ -77,6 +80,7 @@ def create_m3_agent(
         protocol: "tool_calls", or "m3", the text protocol of M3-Agent's own controller.
         max_rounds: how many turns the controller has, the last of which must answer; 1 = no search at all.
         prompts: other wordings than `graphs.prompts` has.
+        context_schema: of the run-time context, which may fill the fields of the tools' namespaces.
 
     Raises:
         ConfigError: an argument is invalid; when it runs: the last message is no question.
@@ -91,6 +95,7 @@ def create_m3_agent(
 
     def round_(state: M3State, *, last: bool) -> M3Update:
         current, shown = _current(state), shown_records(state["messages"])
+        annotate(round=current["rounds"] + 1)
         message, answer = turn(state["messages"], last)
         if last and message.tool_calls:
             # Nobody will answer these calls; some providers keep them in the content, too.
@@ -120,7 +125,7 @@ def create_m3_agent(
             return "memory"
         return END if state.get("answer") else next_round(state)
 
-    graph = StateGraph(M3State, input_schema=M3Input)
+    graph = StateGraph(M3State, context_schema=context_schema, input_schema=M3Input)
     graph.add_node("reason", reason)
     graph.add_node("memory", ToolNode(list(tools)))
     graph.add_node("answer", answer)

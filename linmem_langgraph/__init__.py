@@ -21,8 +21,12 @@ if TYPE_CHECKING:
     from linmem_langgraph.nodes import recall_node, remember_node
     from linmem_langgraph.readers.base import Reader
     from linmem_langgraph.readers.chroma import ChromaReader
+    from linmem_langgraph.readers.delta import DeltaReader
+    from linmem_langgraph.readers.hybrid import HybridReader
     from linmem_langgraph.readers.linear import LinearReader
+    from linmem_langgraph.readers.rolling import RollingReader
     from linmem_langgraph.records import ForgetReceipt, MemoryRecord, Reading, ScoredRecord
+    from linmem_langgraph.store import MemoryStore
     from linmem_langgraph.tools import create_manage_memory_tool, create_search_memory_tool
 
 _HOMES = {
@@ -32,8 +36,12 @@ _HOMES = {
     "nodes": "recall_node remember_node",
     "readers.base": "Reader",
     "readers.chroma": "ChromaReader",
+    "readers.delta": "DeltaReader",
+    "readers.hybrid": "HybridReader",
     "readers.linear": "LinearReader",
+    "readers.rolling": "RollingReader",
     "records": "ForgetReceipt MemoryRecord Reading ScoredRecord",
+    "store": "MemoryStore",
     "tools": "create_manage_memory_tool create_search_memory_tool",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
@@ -43,16 +51,20 @@ __all__ = [
     "ChromaReader",
     "ConfigError",
     "ContextOverflow",
+    "DeltaReader",
     "ForgetReceipt",
+    "HybridReader",
     "LinearReader",
     "LinmemError",
     "Memory",
     "MemoryRecord",
+    "MemoryStore",
     "NamespaceError",
     "Reader",
     "ReaderUnavailable",
     "Reading",
     "RecordError",
+    "RollingReader",
     "ScoredRecord",
     "UnsafeFile",
     "create_manage_memory_tool",

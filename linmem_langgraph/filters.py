@@ -1,4 +1,4 @@
-"""Filters on records, in the operators of LangGraph's stores.
+"""Filters on records, in the operators of LangGraph's stores, and `$in`: one of several strings.
 
 `{"speaker": "Anna", "position": {"$gte": 3}}`: every condition must hold. A name is a field of the record (`key`,
 `kind`, `position`, `created_at`) or else a name in its metadata; a plain value means `$eq`.
@@ -14,6 +14,11 @@ from linmem_langgraph.records import MemoryRecord
 Filter = Mapping[str, Any]
 
 _FIELDS = ("key", "kind", "position", "created_at")
+
+
+def _is_choice(value: Any) -> bool:
+    # A frozenset comes from the library itself, and may be large.
+    return isinstance(value, frozenset) or (isinstance(value, list) and all(isinstance(each, str) for each in value))
 
 
 def _same(found: Any, wanted: Any) -> bool:
@@ -35,6 +40,7 @@ _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "$gte": lambda found, wanted: _order(found, wanted) in (0, 1),
     "$lt": lambda found, wanted: _order(found, wanted) == -1,
     "$lte": lambda found, wanted: _order(found, wanted) in (0, -1),
+    "$in": lambda found, wanted: isinstance(found, str) and found in wanted,
 }
 
 
@@ -56,6 +62,8 @@ def conditions(filter: Filter | None) -> list[tuple[str, str, Any]]:
                 raise ConfigError(
                     f"unknown operator {operator!r} in filter on {name!r}; choose {', '.join(_OPERATORS)}"
                 )
+            if operator == "$in" and not _is_choice(value):
+                raise ConfigError(f"$in on {name!r} has {value!r}: give a list of strings")
             triples.append((name, operator, _instant(value) if name == "created_at" else value))
     return triples
 

@@ -29,7 +29,8 @@ from linmem_langgraph.records import MAX_POSITION, MemoryRecord
 _BATCH = 1_000
 """Items per call of the store: one statement, below SQLite's limit on parameters."""
 
-_HEADS = "%linmem"
+HEADS = "%linmem"
+"""The first label of where heads lie."""
 
 _EVERYTHING = 2**31 - 1
 
@@ -37,6 +38,9 @@ _KEY = 20
 """Hexadecimal digits of a key made here: short, since models read and repeat keys; 80 bits."""
 
 _PATIENCE = 1_000
+
+_KINDS = {"text": str, "position": int, "order": int}
+"""What every record has."""
 
 Heads = dict[namespaces.Namespace, "Head"]
 
@@ -103,12 +107,13 @@ class Log:
 
     def __init__(self, store: BaseStore, namespace: namespaces.Namespace) -> None:
         self.namespace = namespace
-        self.store = store
+        # A `MemoryStore` keeps logs in the store beneath it, and whoever writes to one of them must hold its lock.
+        self.store = innermost(store)
         self._place = namespaces.encode(namespace)
-        self._head_place = (_HEADS, *self._place)
+        self._head_place = (HEADS, *self._place)
         with _stripes_lock:
             # Each store has its own: an async store's writer waits for its loop, and nobody else may wait for that.
-            locks = _stripes.get(store) or _stripes.setdefault(store, [Lock() for _ in range(64)])
+            locks = _stripes.get(self.store) or _stripes.setdefault(self.store, [Lock() for _ in range(64)])
         self._lock = locks[hash(self._place) % len(locks)]
 
     def head(self) -> Head:
@@ -120,12 +125,14 @@ class Log:
         """The records up to position `until`, inclusive, that match `filter`: by position, then as written."""
         refuse_own_loop(self.store)
         items: dict[str, Item] = {}
-        offset = 0
+        offset = most = 0
         while page := self._page(offset):
             # A store's search is by prefix: only what lies in this very namespace is ours.
             # Other programs may keep items of their own there; those are not records.
-            items.update((item.key, item) for item in page if tuple(item.namespace) == self._place and _is_record(item))
-            offset += len(page)
+            items.update((item.key, item) for item in page if tuple(item.namespace) == self._place and is_record(item))
+            if len(page) < most:
+                break  # a store that gives so many at a time had no more; what others write on and on has no end
+            offset, most = offset + len(page), len(page)
         ordered = sorted(items.values(), key=_in_order)
         records = (_to_record(item) for item in ordered if until is None or item.value["position"] <= until)
         return [record for record in records if matches(record, filter)]
@@ -198,7 +205,7 @@ class Log:
         if not head:
             first, *items = items
             head = Head(**first.value) if first else Head()
-        return head, {item.key: item for item in items if item and _is_record(item)}
+        return head, {item.key: item for item in items if item and is_record(item)}
 
     def _write(self, records: Sequence[MemoryRecord], heads: Heads) -> tuple[list[str], Change | None]:
         head, found = self._read([record.key for record in records if record.key], heads.get(self._place))
@@ -242,7 +249,7 @@ class Log:
 
 def counts(store: BaseStore) -> dict[namespaces.Namespace, int]:
     """The namespaces that have a log in `store`, sorted, and how many records each has."""
-    places = store.list_namespaces(prefix=(_HEADS,), limit=_EVERYTHING)
+    places = store.list_namespaces(prefix=(HEADS,), limit=_EVERYTHING)
     found = sorted(namespaces.decode(tuple(labels)) for _, *labels in places)
     heads = {namespace: Log(store, namespace).head() for namespace in found}
     return {namespace: head.count for namespace, head in heads.items() if head.version}
@@ -254,24 +261,35 @@ def refuse_own_loop(store: BaseStore) -> None:
     Raises:
         ConfigError: this is that thread.
     """
-    if not isinstance(store, AsyncBatchedBaseStore):
+    holder = innermost(store)
+    if not isinstance(holder, AsyncBatchedBaseStore):
         return
     try:
         running = asyncio.get_running_loop()
     except RuntimeError:
         return
-    if running is store._loop:
+    if running is holder._loop:
         raise ConfigError(
-            f"{type(store).__name__} is an async store and this is its event loop: use awrite, aread, aforget, aflush"
+            f"{type(holder).__name__} is an async store and this is its event loop: use awrite, aread, aforget, "
+            "aflush; of a MemoryStore aput, aget, asearch, adelete, alist_namespaces"
         )
+
+
+def innermost(store: BaseStore) -> BaseStore:
+    """The store that holds the items where `store` is a `MemoryStore` over another."""
+    while isinstance(inner := getattr(store, "beneath", None), BaseStore):
+        store = inner
+    return store
 
 
 def _in_order(item: Item) -> tuple[int, int, str]:
     return item.value["position"], item.value["order"], item.key
 
 
-def _is_record(item: Item) -> bool:
-    return item.value.keys() >= {"text", "position", "order"}
+def is_record(item: Item) -> bool:
+    """Whether an item of a store is a record of a log."""
+    # Other programs' items may have the same names.
+    return all(type(item.value.get(name)) is kind for name, kind in _KINDS.items())
 
 
 def _to_record(item: Item) -> MemoryRecord:

@@ -22,6 +22,7 @@ from linmem_langgraph.namespaces import Namespace
 from linmem_langgraph.readers import create_reader
 from linmem_langgraph.readers.base import Query, Reader
 from linmem_langgraph.records import ForgetReceipt, MemoryRecord, Reading, as_record, is_key
+from linmem_langgraph.traces import Traces
 from linmem_langgraph.updates import Updates
 
 Records = Iterable[MemoryRecord | str] | MemoryRecord | str
@@ -36,26 +37,34 @@ class Memory:
         reader: answers the queries; it serves this memory alone, and is closed with it.
         store: the LangGraph store that keeps the log; None = the store of the graph that is running. Several processes
             may write to one folder (`Memory.open`); over another store let one process write a namespace.
+        trace_content: whether LangSmith, where it traces, is sent texts, queries, answers, filters and metadata.
+            Without them the runs of memory and of its reader's model tell keys, positions, scores, counts, tokens and
+            the namespace. What the agent around it sends itself (its messages, its tools' arguments and results) is out
+            of reach here: `LANGSMITH_HIDE_INPUTS=true` and `LANGSMITH_HIDE_OUTPUTS=true` hold back that of all runs.
 
     Raises (all methods):
         NamespaceError: the namespace is invalid.
         ConfigError: `store=None` outside a graph, or in a graph compiled without a store.
     """
 
-    def __init__(self, reader: Reader, *, store: BaseStore | None = None) -> None:
+    def __init__(self, reader: Reader, *, store: BaseStore | None = None, trace_content: bool = True) -> None:
         self.reader = reader
         self._store = store
+        self._traces = Traces(reader.name, content=trace_content)
         self._updates = Updates(reader)
         self._closed = False
         self._closing = ExitStack()
         self._closing.callback(reader.close)
 
     @classmethod
-    def open(cls, path: str | Path, reader: str | Reader = "chroma", **options: Any) -> Self:
+    def open(
+        cls, path: str | Path, reader: str | Reader = "chroma", *, trace_content: bool = True, **options: Any
+    ) -> Self:
         """A memory in a folder, made if it is not there: an SQLite log and the reader's files.
 
         Args:
             reader: a reader's name, or a reader.
+            trace_content: as of `Memory`.
             options: the named reader's own arguments.
 
         Raises:
@@ -69,7 +78,7 @@ class Memory:
             undo.callback(chosen.close)
             folder = Folder(where)
             undo.pop_all()
-        memory = cls(chosen, store=folder.store)
+        memory = cls(chosen, store=folder.store, trace_content=trace_content)
         memory._closing.callback(folder.close)
         return memory
 
@@ -87,10 +96,12 @@ class Memory:
         log = self._log(namespace)
         given = [records] if isinstance(records, (str, MemoryRecord)) else records
         valid = [as_record(record) for record in given]
-        self.reader.check(valid)
-        keys, change = log.write(valid)
-        if change:
-            self._updates.submit(log, change)
+        with self._traces.write(namespace, valid) as told:
+            self.reader.check(valid)
+            keys, change = log.write(valid)
+            if change:
+                self._updates.submit(log, change)
+            told(keys)
         return keys
 
     def read(
@@ -117,7 +128,10 @@ class Memory:
             ConfigError: an argument is invalid, or the index was built by another set-up.
         """
         started = time.perf_counter()
-        reading = self.reader.read(*self._asked(namespace, as_query(query, limit, until, exclude, filter)))
+        asked = as_query(query, limit, until, exclude, filter)
+        with self._traces.read(namespace, asked) as told:
+            reading = self.reader.read(self._readable(namespace), asked)
+            told(reading)
         return reading.model_copy(update={"seconds": time.perf_counter() - started})
 
     def records(self, namespace: Namespace, *, until: int | None = None) -> list[MemoryRecord]:
@@ -146,31 +160,10 @@ class Memory:
         """
         log = self._log(namespace)
         wanted = None if keys is None else [keys] if isinstance(keys, str) else list(dict.fromkeys(keys))
-        known = None if wanted is None else [key for key in wanted if is_key(key)]
-        if self.reader.waits_for_updates:
-            self._updates.wait(namespace)
-        change = log.remove(known)
-        gone = frozenset(change.removed)
-        scrub = getattr(log.store, "scrub", None)
-        scrubbed = scrub is None or scrub()
-        self._updates.wait(namespace)
-        try:
-            from_index = self.reader.forget(log, known, change)
-        except ReaderUnavailable as exc:
-            raise ReaderUnavailable(
-                f"{len(gone)} record(s) of {namespace!r} are gone from the log, but the index could not be cleaned: "
-                f"{exc}. Call forget again with the same keys when it is back"
-            ) from exc
-        return ForgetReceipt(
-            namespace=namespace,
-            forgotten=change.removed,
-            unknown=tuple(key for key in wanted or () if key not in gone),
-            from_log=len(gone),
-            from_index=from_index,
-            scrubbed=scrubbed,
-            reader=self.reader.name,
-            forgotten_at=datetime.now(UTC),
-        )
+        with self._traces.forget(namespace, wanted) as told:
+            receipt = self._forget(log, wanted)
+            told(receipt)
+        return receipt
 
     def export_jsonl(self, namespace: Namespace, path: str | Path) -> int:
         """Write all records to a JSON Lines file, a row a record in log order; how many there are.
@@ -230,7 +223,9 @@ class Memory:
         """`read`, without blocking the event loop; if it is cancelled, so is what a model reader asks its server."""
         started = time.perf_counter()
         asked = as_query(query, limit, until, exclude, filter)
-        reading = await self.reader.aread(*await run_in_executor(None, self._asked, namespace, asked))
+        with self._traces.read(namespace, asked) as told:
+            reading = await self.reader.aread(await run_in_executor(None, self._readable, namespace), asked)
+            told(reading)
         return reading.model_copy(update={"seconds": time.perf_counter() - started})
 
     async def aforget(self, namespace: Namespace, keys: Iterable[str] | str | None = None) -> ForgetReceipt:
@@ -258,12 +253,40 @@ class Memory:
         """The store that keeps the log; without one of its own, the running graph's."""
         return _running_store() if self._store is None else self._store
 
-    def _asked(self, namespace: Namespace, query: Query) -> tuple[Log, Query]:
-        """What a reader is given, once it may read."""
+    def _readable(self, namespace: Namespace) -> Log:
+        """The log, once it may be read."""
         log = self._log(namespace)
         if self.reader.waits_for_updates:
             self._updates.wait(namespace)
-        return log, query
+        return log
+
+    def _forget(self, log: Log, wanted: list[str] | None) -> ForgetReceipt:
+        namespace = log.namespace
+        known = None if wanted is None else [key for key in wanted if is_key(key)]
+        if self.reader.waits_for_updates:
+            self._updates.wait(namespace)
+        change = log.remove(known)
+        gone = frozenset(change.removed)
+        scrub = getattr(log.store, "scrub", None)
+        scrubbed = scrub is None or scrub()
+        self._updates.wait(namespace)
+        try:
+            from_index = self.reader.forget(log, known, change)
+        except ReaderUnavailable as exc:
+            raise ReaderUnavailable(
+                f"{len(gone)} record(s) of {namespace!r} are gone from the log, but the index could not be cleaned: "
+                f"{exc}. Call forget again with the same keys when it is back"
+            ) from exc
+        return ForgetReceipt(
+            namespace=namespace,
+            forgotten=change.removed,
+            unknown=tuple(key for key in wanted or () if key not in gone),
+            from_log=len(gone),
+            from_index=from_index,
+            scrubbed=scrubbed,
+            reader=self.reader.name,
+            forgotten_at=datetime.now(UTC),
+        )
 
     def _log(self, namespace: Namespace) -> Log:
         return Log(self._open_store(), namespace)

@@ -10,6 +10,9 @@ from linmem_langgraph.errors import NamespaceError
 
 Namespace = tuple[str, ...]
 
+ITEMS = "linmem.items"
+"""The first label of the namespaces in which a `MemoryStore` keeps its items' texts; no run may name one of them."""
+
 _FIELD = re.compile(r"\{([^{}]*)\}")
 
 
@@ -52,9 +55,11 @@ def decode(labels: Namespace) -> Namespace:
 class NamespaceTemplate:
     """A namespace with fields to be filled at run time: `("users", "{user_id}")`, `("user-{user_id}",)`.
 
-    A field's value comes from the run-time context, else from `config["configurable"]`, else from the authenticated
-    user of a LangGraph server (its attributes; `user_id` also means its `identity`). So a server whose clients may set
-    context or configurable lets them choose the namespace. Strings, integers and UUIDs are values; there is no default.
+    A field's value comes from the run-time context, else from `config["configurable"]`, else from the user whom a
+    LangGraph server has authenticated (its attributes; `user_id` also means its `identity`). Clients of a server set
+    context and configurable: where the authenticated user has a value, another one there is refused; what the user has
+    no value for, and everything where nobody is authenticated, is theirs to choose. Strings, integers and UUIDs are
+    values; there is no default.
 
     Raises:
         NamespaceError: a label is empty, or a brace is not part of a `{field}`.
@@ -79,20 +84,47 @@ class NamespaceTemplate:
         """The namespace of this run.
 
         Raises:
-            NamespaceError: a field has no value, or one that cannot name a namespace.
+            NamespaceError: a field has no value, one that cannot name a namespace, or another than the authenticated
+                user's; or the namespace is one of a `MemoryStore`'s own.
         """
         values = {field: _value(field, context, configurable or {}, user) for field in self.fields}
-        return check(tuple(_FIELD.sub(lambda match: values[match[1]], label) for label in self.labels))
+        filled = check(tuple(_FIELD.sub(lambda match: values[match[1]], label) for label in self.labels))
+        if filled[0] == ITEMS:
+            raise NamespaceError(f"namespace {filled!r} begins with {ITEMS!r}, where a MemoryStore keeps its own")
+        return filled
+
+
+def authenticated(user: Any) -> bool:
+    """Whether `user`, as a LangGraph server gives it, is somebody: without authentication its identity is empty."""
+    return bool(_look_up(user, "identity"))
 
 
 def _value(field: str, context: Any, configurable: Mapping[str, Any], user: Any) -> str:
-    for found in (_look_up(context, field), configurable.get(field), _of_user(user, field)):
-        if found is not None:
-            return _as_label(field, found)
-    raise NamespaceError(
-        f"the namespace needs {{{field}}}, and this run gives none: pass context={{{field!r}: ...}} or "
-        f"config={{'configurable': {{{field!r}: ...}}}}"
-    )
+    given = _look_up(context, field)
+    given = configurable.get(field) if given is None else given
+    own = _of_user(user, field) if authenticated(user) else None
+    if own is not None:
+        return _own(field, own, given, user)
+    if given is None:
+        raise NamespaceError(f"the namespace needs {{{field}}}, and this run gives none: {_fix(field)}")
+    return _as_label(field, given)
+
+
+def _own(field: str, own: Any, given: Any, user: Any) -> str:
+    value = _as_label(field, own)
+    # A server puts the user's identity, or that of the thread's first user, into configurable as `user_id`.
+    names = {value, str(_look_up(user, "identity"))} if field == "user_id" else {value}
+    if given is not None and _as_label(field, given) not in names:
+        raise NamespaceError(
+            f"{{{field}}} is {given!r}, but the authenticated user's is {value!r}: leave it out of context and "
+            "configurable, and let every user have threads of their own; a server that acts for other users needs a "
+            "field that its own user has not, such as {end_user_id}"
+        )
+    return value
+
+
+def _fix(field: str) -> str:
+    return f"pass context={{{field!r}: ...}} or config={{'configurable': {{{field!r}: ...}}}}"
 
 
 def _look_up(source: Any, field: str) -> Any:
@@ -110,5 +142,7 @@ def _as_label(field: str, value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, (str, int, UUID)):
         raise NamespaceError(f"{{{field}}} is {value!r}: a namespace is named by a string, an integer or a UUID")
     if not str(value).strip():
-        raise NamespaceError(f"{{{field}}} is empty ({value!r}): it would be shared by everyone without a name")
+        raise NamespaceError(
+            f"{{{field}}} is empty ({value!r}), and would be shared by everyone without a name: {_fix(field)}"
+        )
     return str(value)

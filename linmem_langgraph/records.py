@@ -1,6 +1,7 @@
 """What is remembered (`MemoryRecord`) and what a read gives back (`Reading`)."""
 
 import json
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -34,6 +35,11 @@ def _check_characters(text: str) -> None:
         raise ValueError(
             f"lone surrogate {text[exc.start]!r} at offset {exc.start}: decode the text as UTF-8 with errors='replace'"
         ) from None
+
+
+def clean(text: str) -> str:
+    """`text` as a record can hold it, if it is not empty or too long."""
+    return text.replace("\x00", "\ufffd").encode(errors="replace").decode().strip()
 
 
 class MemoryRecord(BaseModel):
@@ -151,6 +157,16 @@ class Usage(BaseModel):
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
+
+
+def total(usages: Iterable[Usage]) -> Usage:
+    """What they come to together."""
+    each = list(usages)
+    return Usage(
+        prompt_tokens=sum(usage.prompt_tokens for usage in each),
+        cached_tokens=sum(usage.cached_tokens for usage in each),
+        completion_tokens=sum(usage.completion_tokens for usage in each),
+    )
 
 
 class Reading(BaseModel):

@@ -5,8 +5,11 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Annotated, Any, Literal
 
+from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, StructuredTool, ToolException
+from langgraph.config import get_config
 from langgraph.prebuilt import ToolRuntime
+from langgraph.runtime import get_runtime
 from pydantic import Field
 
 from linmem_langgraph.errors import ConfigError, ContextOverflow, ReaderUnavailable, RecordError
@@ -205,13 +208,28 @@ def _seen(runtime: ToolRuntime[Any, Any] | None) -> frozenset[str]:
 
 
 def _namespace(template: NamespaceTemplate, runtime: ToolRuntime[Any, Any] | None) -> Namespace:
-    if runtime is None:
-        return template.fill()
+    running = runtime or _running()
     return template.fill(
-        context=runtime.context,
-        configurable=(runtime.config or {}).get("configurable"),
-        user=getattr(runtime.server_info, "user", None),
+        context=getattr(running, "context", None),
+        configurable=(runtime.config if runtime else _config()).get("configurable"),
+        user=getattr(getattr(running, "server_info", None), "user", None),
     )
+
+
+def _running() -> Any:
+    """The runtime of the graph that a tool is called in by hand, where no `ToolNode` gives it."""
+    try:
+        return get_runtime()
+    except (RuntimeError, KeyError):
+        return None
+
+
+def _config() -> RunnableConfig:
+    """The configuration that a tool is called with by hand."""
+    try:
+        return get_config()
+    except RuntimeError:
+        return {}
 
 
 def _artifact(reading: Reading, where: Namespace, until: int | None) -> dict[str, Any]:

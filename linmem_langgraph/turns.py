@@ -15,7 +15,7 @@ from langgraph.runtime import Runtime
 from linmem_langgraph import transcript
 from linmem_langgraph.memory import Memory
 from linmem_langgraph.namespaces import Namespace, NamespaceTemplate
-from linmem_langgraph.records import MAX_TEXT, MemoryRecord, Reading
+from linmem_langgraph.records import MAX_TEXT, MemoryRecord, Reading, clean
 
 RECALLED = (
     "What long-term memory holds about the user's message, each entry with its position in time in brackets: a later "
@@ -82,7 +82,7 @@ def records(messages: Sequence[BaseMessage], thread: str) -> Iterator[MemoryReco
     for index in _last_turn(messages):
         message = messages[index]
         speaker = _speaker(message)
-        if not speaker or not (text := _clean(str(message.text))):
+        if not speaker or not (text := clean(str(message.text))):
             continue
         for part, start in enumerate(range(0, len(text), MAX_TEXT // 2)):
             yield MemoryRecord(
@@ -113,11 +113,6 @@ def _speaker(message: BaseMessage) -> str:
     if isinstance(message, HumanMessage):
         return message.name or "user"
     return message.name or "assistant" if isinstance(message, AIMessage) and not message.tool_calls else ""
-
-
-def _clean(text: str) -> str:
-    """`text` as a record can hold it."""
-    return text.replace("\x00", "\ufffd").encode(errors="replace").decode().strip()
 
 
 def _key(thread: str, message: str, part: int) -> str:

@@ -1,26 +1,31 @@
-"""What the tests of the library share: real stores, a real Chroma server, namespaces of their own."""
+"""What the tests of the library share: real stores, a real Chroma server, a real browser, namespaces of their own."""
 
 import gc
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
 from hypothesis import HealthCheck, settings
 from langgraph.store.base import BaseStore
+from langgraph.store.memory import InMemoryStore
 
-pytest.register_assert_rewrite("tests.conformance")
+pytest.register_assert_rewrite("linmem_langgraph.testing")
 
 from evals.vllm_cpu.server import Unavailable, install  # noqa: E402
-from linmem_langgraph import Memory  # noqa: E402
+from linmem_langgraph import ChromaReader, Memory  # noqa: E402
 from linmem_langgraph.embeddings import LexicalEmbeddings  # noqa: E402
 from tests.servers import ChromaServer  # noqa: E402
 from tests.stores import STORES  # noqa: E402
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 # One slow example (an fsync, a cold index) is no failure.
 settings.register_profile("linmem", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
@@ -70,6 +75,13 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[BaseStore]
 
 
 @pytest.fixture
+def memory() -> Iterator[Memory]:
+    """A memory that keeps nothing on disk, lexical."""
+    with Memory(ChromaReader(embeddings=LexicalEmbeddings()), store=InMemoryStore()) as memory:
+        yield memory
+
+
+@pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Where a memory's folder may be made."""
     return tmp_path / "memory"
@@ -92,6 +104,21 @@ def chroma_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChromaSe
     """One `chroma run` for the whole session; who needs to stop one starts another."""
     with ChromaServer(tmp_path_factory.mktemp("chroma-server")) as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator["Browser"]:
+    """Debian's Chromium, or another that is installed: none is downloaded."""
+    from playwright.sync_api import sync_playwright
+
+    commands = ("chromium", "chromium-browser", "google-chrome")
+    command = next(filter(None, map(shutil.which, commands)), None)
+    if command is None:
+        pytest.skip(f"needs one of {', '.join(commands)} on the path: install the package chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=command, args=["--no-sandbox"])
+        yield browser
+        browser.close()
 
 
 @pytest.fixture

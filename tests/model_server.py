@@ -71,6 +71,7 @@ class ModelServer(LoopbackServer):
         self.primes = True
         self.refuses_long_prompts = True
         self.tells_usage = True
+        self.finish_reason = "stop"
         self.keeps_states = True  # of what was primed
         self.keeps_reads = False  # and of whatever else was read
         self.holds: Callable[[Request], bool] = lambda request: False  # such requests wait until it says no
@@ -149,7 +150,7 @@ class ModelServer(LoopbackServer):
         text = "" if open_ended else self.says if isinstance(self.says, str) else self.says(prompt[-1])
         message = {"role": "assistant", "content": text}
         answer = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": body["model"]}
-        answer["choices"] = [{"index": 0, "message": message, "finish_reason": "stop"}]
+        answer["choices"] = [{"index": 0, "message": message, "finish_reason": self.finish_reason}]
         if self.tells_usage:
             answer["usage"] = {
                 "prompt_tokens": size,

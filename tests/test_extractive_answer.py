@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from linmem_langgraph import MemoryRecord
 from linmem_langgraph.readers._linear.prompt import Found, merge_messages, read_messages
 from linmem_langgraph.readers.base import NOTHING, Query
+from linmem_langgraph.testing import strategies as some
 from linmem_langgraph.transcript import escape, render
 from tests import extractive_answer
-from tests import strategies as some
 from tests.extractive_answer import MEMORY, QUESTION, answer, rewrite
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), min_size=1, max_size=40)

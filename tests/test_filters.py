@@ -35,6 +35,8 @@ RECORD = MemoryRecord(
         {"awake": False},
         {"tags": ["a", "b"]},
         {"place": {"room": "hall"}},
+        {"who": {"$in": ["bert", "anna"]}},
+        {"key": {"$in": ["k3"]}},
         {"position": 3},
         {"position": {"$gte": 3}},
         {"key": "k3"},
@@ -53,6 +55,8 @@ def test_matches(filter: dict[str, Any] | None) -> None:
         {"who": None},
         {"absent": "anna"},
         {"absent": {"$gt": 0}},
+        {"who": {"$in": []}},
+        {"who": {"$in": ["ann", "bert"]}},
         {"absent": {"$lte": 0}},
         {"age": {"$gt": 30}},
         {"age": "30"},
@@ -76,7 +80,9 @@ def test_does_not_match(filter: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("filter", "message"),
     [
-        ({"who": {"$in": ["anna"]}}, r"unknown operator '\$in' in filter on 'who'; choose \$eq"),
+        ({"who": {"$nin": ["anna"]}}, r"unknown operator '\$nin' in filter on 'who'; choose \$eq"),
+        ({"who": {"$in": "anna"}}, r"\$in on 'who' has 'anna': give a list of strings"),
+        ({"age": {"$in": [3]}}, r"\$in on 'age'"),
         ({"who": {"$eq": "anna", "x": 1}}, "unknown operator 'x'"),
         ({"who": {"$gte": 1, "$near": 2}}, r"\$near"),
         ("who", "a filter is a mapping"),

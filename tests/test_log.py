@@ -4,12 +4,13 @@ import asyncio
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 from uuid import uuid4
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from langgraph.store.base import BaseStore
+from langgraph.store.base import BaseStore, SearchItem
 from langgraph.store.memory import InMemoryStore
 from langgraph.store.sqlite import AsyncSqliteStore
 
@@ -48,6 +49,22 @@ def test_positions_follow_each_other_when_omitted(log: Log) -> None:
         (6, "g"),
         (7, "h"),
     ]
+
+
+def test_a_list_ends_while_others_write_on(namespace: Namespace) -> None:
+    class BusyStore(InMemoryStore):
+        searches = 0
+
+        def search(self, *arguments: Any, **named: Any) -> list[SearchItem]:
+            found = super().search(*arguments, **named)
+            self.searches += 1
+            assert self.searches < 9, "it never ends"
+            Log(self, namespace).write(some(f"meanwhile {self.searches}"))
+            return found
+
+    log = Log(BusyStore(), namespace)
+    log.write(some("a", "b", "c"))
+    assert texts(log)[:3] == ["a", "b", "c"]
 
 
 def test_records_of_one_position_stay_as_written(log: Log) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from langchain.agents import create_agent
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
-from langchain_core.messages.tool import tool_call
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
@@ -23,7 +22,7 @@ from linmem_langgraph.middleware import MemoryMiddleware
 from linmem_langgraph.readers import Query
 from linmem_langgraph.turns import UNAVAILABLE
 from linmem_langgraph.vllm import ChatVLLM
-from tests.graphs.scripted import ScriptedChatModel
+from tests.graphs.scripted import ScriptedChatModel, using
 from tests.model_server import ModelServer
 
 ANNA: Any = {"user_id": "anna"}
@@ -60,10 +59,6 @@ def memory(reader: Watched) -> Iterator[Memory]:
         yield memory
 
 
-def calling(name: str, **args: Any) -> AIMessage:
-    return AIMessage("", tool_calls=[tool_call(name=name, args=args, id=f"{name}-1")])
-
-
 def agent(replies: list[Any], *middleware: MemoryMiddleware, **options: Any) -> tuple[Any, ScriptedChatModel]:
     model = ScriptedChatModel(replies=replies)
     made = create_agent(model, options.pop("tools", []), middleware=middleware, context_schema=User, **options)
@@ -80,14 +75,14 @@ def texts(memory: Memory, *namespace: str) -> list[str]:
 
 def test_three_lines_give_an_agent_memory(memory: Memory) -> None:
     first, _ = agent(
-        [calling("manage_memory", content="Anna is allergic to nuts."), "I will remember that."],
+        [using("manage_memory", content="Anna is allergic to nuts."), "I will remember that."],
         MemoryMiddleware(memory, namespace=USERS),
     )
     first.invoke(say("I am allergic to nuts."), context=ANNA)
     memory.flush()
 
     second, model = agent(
-        [calling("search_memory", query="allergic"), "No nuts for you."], MemoryMiddleware(memory, namespace=USERS)
+        [using("search_memory", query="allergic"), "No nuts for you."], MemoryMiddleware(memory, namespace=USERS)
     )
     answer = second.invoke(say("What should I avoid?"), context=ANNA)
 
@@ -102,7 +97,7 @@ def test_what_is_recalled_ends_the_system_message_and_is_the_same_in_all_calls_o
 ) -> None:
     memory.write(("users", "anna"), ["Anna lives in Oslo.", "Anna has a red bicycle."])
     memory.flush()
-    replies = [calling("search_memory", query="Oslo"), calling("search_memory", query="bicycle"), "In Oslo."]
+    replies = [using("search_memory", query="Oslo"), using("search_memory", query="bicycle"), "In Oslo."]
     made, model = agent(replies, MemoryMiddleware(memory, namespace=USERS, recall=True), system_prompt="Be brief.")
 
     made.invoke(say("Where do I live, in Oslo?"), context=ANNA)
@@ -189,7 +184,7 @@ def weather(city: str) -> str:
 
 def test_a_turn_is_remembered_without_tool_chatter(memory: Memory) -> None:
     middleware = MemoryMiddleware(memory, namespace=USERS, search=False, actions=(), capture=True)
-    made, _ = agent([calling("weather", city="Oslo"), "Take an umbrella."], middleware, tools=[weather])
+    made, _ = agent([using("weather", city="Oslo"), "Take an umbrella."], middleware, tools=[weather])
 
     made.invoke(say("I am in Oslo. What do I need?"), context=ANNA)
 
@@ -235,7 +230,7 @@ def test_a_turn_that_was_interrupted_is_remembered_once_when_it_ends(memory: Mem
     memory.write(("users", "anna"), "Anna lives in Oslo.")
     memory.flush()
     middleware = MemoryMiddleware(memory, namespace=USERS, recall=True, capture=True)
-    replies = [calling("ask_a_person", question="Really?"), "Done."]
+    replies = [using("ask_a_person", question="Really?"), "Done."]
     made, model = agent(replies, middleware, tools=[ask_a_person], checkpointer=InMemorySaver())
     thread: RunnableConfig = {"configurable": {"thread_id": "1"}}
 
@@ -278,7 +273,7 @@ async def test_the_same_without_blocking_the_loop(memory: Memory, reader: Watche
     await memory.awrite(("users", "anna"), "Anna lives in Oslo.")
     await memory.aflush()
     middleware = MemoryMiddleware(memory, namespace=USERS, recall=True, capture=True)
-    made, model = agent([calling("search_memory", query="Oslo"), "In Oslo."], middleware)
+    made, model = agent([using("search_memory", query="Oslo"), "In Oslo."], middleware)
 
     seen = [part async for part in made.astream(say("Where in Oslo do I live?"), context=ANNA, stream_mode="values")]
 
@@ -297,7 +292,7 @@ def test_two_users_never_see_each_other(memory: Memory) -> None:
     made.invoke(say("My secret number is 7941."), context=ANNA)
     memory.flush()
 
-    other, model = agent([calling("search_memory", query="secret number"), "I do not know."], middleware)
+    other, model = agent([using("search_memory", query="secret number"), "I do not know."], middleware)
     other.invoke(say("What is the secret number?"), context=BOB)
 
     assert all("7941" not in text for call in model.calls for text in call.texts)
@@ -320,7 +315,7 @@ def test_a_team_s_memory_beside_one_s_own(memory: Memory) -> None:
     memory.flush()
     own = MemoryMiddleware(memory, namespace=USERS, recall=True, capture=True)
     team = MemoryMiddleware(memory, namespace=("team",), name="team_memory", actions=(), recall=True)
-    made, model = agent([calling("search_team_memory", query="office"), "In Bergen."], own, team)
+    made, model = agent([using("search_team_memory", query="office"), "In Bergen."], own, team)
 
     made.invoke(say("Where is my office?"), context=ANNA)
 
@@ -342,7 +337,7 @@ def test_a_sub_agent_s_turn_is_its_own(memory: Memory) -> None:
         return str(inner.invoke(say(question), context=ANNA)["messages"][-1].text)
 
     outer, _ = agent(
-        [calling("clerk", question="How many are there?"), "Twelve."],
+        [using("clerk", question="How many are there?"), "Twelve."],
         MemoryMiddleware(memory, namespace=USERS, capture=True),
         tools=[clerk],
     )
@@ -374,7 +369,7 @@ def test_messages_of_tools_are_no_one_s_words(memory: Memory) -> None:
         AIMessage("Answered."),
         HumanMessage("One thing,", id="a"),
         HumanMessage("and another.\x00\ud800", id="b"),
-        calling("weather", city="Oslo"),
+        using("weather", city="Oslo"),
         ToolMessage("It rains.", tool_call_id="weather-1"),
         AIMessage("", id="c"),
         AIMessage("Umbrella.", id="d", name="helper"),

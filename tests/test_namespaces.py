@@ -11,7 +11,7 @@ from langgraph.store.memory import InMemoryStore
 
 from linmem_langgraph import NamespaceError
 from linmem_langgraph.namespaces import Namespace, NamespaceTemplate, check, decode, encode
-from tests import strategies as some
+from linmem_langgraph.testing import strategies as some
 
 
 @pytest.mark.parametrize(
@@ -88,16 +88,45 @@ def test_a_template_is_filled(labels: Any, given: dict[str, Any], filled: Namesp
     assert NamespaceTemplate(labels).fill(**given) == filled
 
 
-def test_context_comes_before_configurable_before_the_user() -> None:
+def test_context_comes_before_configurable() -> None:
     template = NamespaceTemplate("{user_id}")
-    everything: dict[str, Any] = {
-        "context": {"user_id": "context"},
-        "configurable": {"user_id": "configurable"},
-        "user": User(),
-    }
-    assert template.fill(**everything) == ("context",)
-    assert template.fill(**{**everything, "context": Context(None)}) == ("configurable",)
-    assert template.fill(**{**everything, "context": None, "configurable": None}) == ("anna@example.org",)
+    both: dict[str, Any] = {"context": {"user_id": "context"}, "configurable": {"user_id": "configurable"}}
+    assert template.fill(**both) == ("context",)
+    assert template.fill(**{**both, "context": Context(None)}) == ("configurable",)
+
+
+@pytest.mark.parametrize("source", ["context", "configurable"])
+def test_nobody_passes_for_another_than_the_authenticated_user(source: str) -> None:
+    template = NamespaceTemplate(("users", "{user_id}"))
+    assert template.fill(**{source: {"user_id": "anna@example.org"}}, user=User()) == ("users", "anna@example.org")
+    with pytest.raises(NamespaceError, match=r"'bert', but the authenticated user's is 'anna@example\.org'"):
+        template.fill(**{source: {"user_id": "bert"}}, user=User())
+    with pytest.raises(NamespaceError, match=r"tenant.*'paris'.*'oslo'"):
+        NamespaceTemplate("{tenant}").fill(**{source: {"tenant": "paris"}}, user=User())
+    with pytest.raises(NamespaceError, match="empty"):
+        template.fill(**{source: {"user_id": ""}}, user=User())
+
+
+def test_a_user_may_have_an_id_beside_an_identity_which_the_server_puts_into_configurable() -> None:
+    template, user = NamespaceTemplate(("users", "{user_id}")), {"identity": "oauth|7", "user_id": 7}
+    for user_id in ("oauth|7", "7", 7, None):
+        assert template.fill(configurable={"user_id": user_id}, user=user) == ("users", "7")
+    with pytest.raises(NamespaceError, match=r"'oauth\|8'"):
+        template.fill(configurable={"user_id": "oauth|8"}, user=user)
+    with pytest.raises(NamespaceError, match=r"identity.*'7'"):
+        NamespaceTemplate("{identity}").fill(configurable={"identity": "7"}, user=user)
+
+
+def test_a_server_that_acts_for_others_names_them_by_a_field_of_theirs() -> None:
+    template = NamespaceTemplate(("users", "{end_user_id}"))
+    assert template.fill(context={"end_user_id": "bert"}, user=User()) == ("users", "bert")
+
+
+def test_the_user_of_a_server_without_authentication_is_nobody() -> None:
+    nobody = {"identity": "", "user_id": "root"}
+    assert NamespaceTemplate("{user_id}").fill(context={"user_id": "anna"}, user=nobody) == ("anna",)
+    with pytest.raises(NamespaceError, match="gives none"):
+        NamespaceTemplate("{user_id}").fill(user=nobody)
 
 
 @pytest.mark.parametrize(
@@ -108,6 +137,7 @@ def test_context_comes_before_configurable_before_the_user() -> None:
         ({"context": {"user_id": ""}}, "empty"),
         ({"context": {"user_id": "  "}}, "empty"),
         ({"context": {"user_id": ""}, "configurable": {"user_id": "anna"}}, "empty"),
+        ({"user": {"identity": True}}, "True"),
         ({"context": {"user_id": True}}, "True"),
         ({"context": {"user_id": 1.5}}, r"1\.5"),
         ({"context": {"user_id": ["anna"]}}, "anna"),
@@ -136,3 +166,8 @@ def test_two_users_never_share_a_namespace(users: list[str]) -> None:
 def test_two_fields_in_a_label_would_let_two_users_meet() -> None:
     with pytest.raises(NamespaceError, match="two labels"):
         NamespaceTemplate(("{org}-{user}",))
+
+
+def test_no_run_names_what_a_memory_store_keeps_for_itself() -> None:
+    with pytest.raises(NamespaceError, match="MemoryStore"):
+        NamespaceTemplate(("{user_id}", "memories")).fill(configurable={"user_id": "linmem.items"})

@@ -1,17 +1,14 @@
 """Memory as nodes of a hand-made graph."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode, tools_condition
-from langgraph.store.memory import InMemoryStore
 from typing_extensions import TypedDict
 
-from linmem_langgraph import ChromaReader, Memory, create_search_memory_tool
-from linmem_langgraph.embeddings import LexicalEmbeddings
+from linmem_langgraph import Memory, create_search_memory_tool
 from linmem_langgraph.errors import NamespaceError
 from linmem_langgraph.nodes import recall_node, remember_node
 
@@ -24,12 +21,6 @@ class State(MessagesState):
 
 class User(TypedDict):
     user_id: str
-
-
-@pytest.fixture
-def memory() -> Iterator[Memory]:
-    with Memory(ChromaReader(embeddings=LexicalEmbeddings()), store=InMemoryStore()) as memory:
-        yield memory
 
 
 def graph(memory: Memory) -> Any:

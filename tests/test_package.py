@@ -87,7 +87,8 @@ def test_every_public_name_is_there(name: str) -> None:
 
 
 def test_the_names_load_no_chroma_and_no_model_client() -> None:
-    light = sorted({*linmem_langgraph.__all__} - {"LinearReader"})  # which is chosen for a model's client
+    for_a_model = {"HybridReader", "LinearReader", "RollingReader"}
+    light = sorted({*linmem_langgraph.__all__} - for_a_model)
     modules = observe(f"from linmem_langgraph import {', '.join(light)}")["modules"]
     heavy = {"chromadb", "onnxruntime", "openai", "langchain_openai", "langchain", "torch", "langgraph_api"}
     assert {name.partition(".")[0] for name in modules} & heavy == set()

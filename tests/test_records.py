@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from linmem_langgraph import MemoryRecord, RecordError
 from linmem_langgraph.records import MAX_POSITION, MAX_TEXT, as_record
-from tests import strategies as some
+from linmem_langgraph.testing import strategies as some
 
 
 def nested(depth: int) -> Any:

@@ -32,6 +32,34 @@ def bench_agents(repeats: Annotated[int, typer.Option(min=1)] = 300) -> None:
     agents.main(repeats=repeats)
 
 
+@app.command(name="conversations")
+def bench_conversations(
+    conversations: Annotated[int, typer.Option(min=1)] = 64, turns: Annotated[int, typer.Option(min=2)] = 10
+) -> None:
+    """Conversations at once in one process: what writes and reads take, and whether all of it was remembered once."""
+    from evals.bench import conversations as bench
+
+    bench.main(conversations, turns)
+
+
+@app.command(name="delta")
+def bench_delta(
+    data: Annotated[Path | None, typer.Option(help="A LoCoMo JSON file.", show_default="only the times")] = None,
+    embeddings: Annotated[str, typer.Option(help="By name.")] = "minilm",
+    draws: Annotated[int, typer.Option(min=1, help="Of codes, for each figure.")] = 8,
+    repeats: Annotated[int, typer.Option(min=1, help="Of what is timed.")] = 100,
+    out: Annotated[Path, typer.Option(help="The folder for tables and plots.")] = Path("runs/bench"),
+) -> None:
+    """What the delta reader's rules recall, and its times against bare matrix products: some minutes."""
+    from evals.bench import delta
+
+    try:
+        delta.main(data, embeddings=embeddings, draws=draws, repeats=repeats, out=out)
+    except ConfigError as exc:
+        Console().print(f"error: {exc}", style="red", markup=False)
+        raise typer.Exit(2) from exc
+
+
 @app.command(name="state_reuse")
 def bench_state_reuse(
     scenario: Annotated[list[str] | None, typer.Option(help="Only this one; repeatable.", show_default="all")] = None,

@@ -7,20 +7,18 @@ Python. A turn of an agent with the middleware against the same turn without, le
 
 import statistics
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from typing import Any, ClassVar
 
 from langchain.agents import create_agent
-from langchain_core.callbacks import CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
-from langchain_core.outputs import ChatGeneration, ChatResult
-from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
 from langgraph.store.memory import InMemoryStore
 from rich.console import Console
 from rich.table import Table
 
+from evals.bench.scripted import ScriptedModel
 from evals.bench.timing import Ratio, compare
 from graphs.m3_agent import create_m3_agent
 from linmem_langgraph import Memory, MemoryMiddleware, create_search_memory_tool
@@ -59,36 +57,22 @@ class ConstantReader(Reader):
         """Nothing is derived."""
 
 
-class Searching(BaseChatModel):
-    """Searches so often, and then answers."""
+def searching(searches: int) -> ScriptedModel:
+    """A model that searches so often, and then answers."""
 
-    searches: int
-
-    @property
-    def _llm_type(self) -> str:
-        return "searching"
-
-    def bind_tools(self, tools: Sequence[Any], **kwargs: Any) -> Runnable[Any, AIMessage]:
-        return self.bind()
-
-    def _generate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> ChatResult:
+    def says(messages: list[BaseMessage]) -> AIMessage:
         done = sum(isinstance(message, ToolMessage) for message in messages)
         call = {"name": "search_memory", "args": {"query": "Where does Anna live?"}, "id": str(done)}
-        said = AIMessage("", tool_calls=[call]) if done < self.searches else AIMessage("In Oslo.")
-        return ChatResult(generations=[ChatGeneration(message=said)])
+        return AIMessage("", tool_calls=[call]) if done < searches else AIMessage("In Oslo.")
+
+    return ScriptedModel(says=says)
 
 
 def loops(repeats: int) -> dict[str, Ratio]:
     """Questions of so many searches: the loop against each of the others."""
     with Memory(ConstantReader(), store=InMemoryStore()) as memory:
         memory.write(NAMESPACE, "Anna lives in Oslo.")
-        tool, model = create_search_memory_tool(memory, namespace=NAMESPACE), Searching(searches=SEARCHES)
+        tool, model = create_search_memory_tool(memory, namespace=NAMESPACE), searching(SEARCHES)
         ours = create_m3_agent([tool], model).compile()
         agent = create_agent(model, [tool], system_prompt="Answer from memory.")
         asked: Any = {"messages": [HumanMessage("Where does Anna live?")]}
@@ -113,7 +97,7 @@ def middleware(repeats: int) -> dict[str, float]:
     """Milliseconds of a turn: with recall and capture, without, and of what these read and write."""
     with Memory(ConstantReader(), store=InMemoryStore()) as memory:
         memory.write(NAMESPACE, "Anna lives in Oslo.")
-        model, asked = Searching(searches=0), "Where does Anna live?"
+        model, asked = searching(0), "Where does Anna live?"
         remembering = MemoryMiddleware(memory, namespace=NAMESPACE, recall=True, capture=True)
         tools = [*remembering.tools]
         bare = create_agent(model, tools, system_prompt="Answer.")

@@ -1,14 +1,14 @@
-"""python -m evals: `runs`, `tables` and `data` have the commands."""
+"""python -m evals: `runs`, `tables`, `readers` and `data` have the commands."""
 
 import sys
 
 import typer
 
-from evals.cli import data, runs, tables
+from evals.cli import data, readers, runs, tables
 from linmem_langgraph.errors import LinmemError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Drive the M3-Agent loop over a benchmark.")
-for module in (runs, tables, data):
+for module in (runs, tables, readers, data):
     app.add_typer(module.commands)
 
 

@@ -1,6 +1,8 @@
 """A run: predict, judge, report; two runs compared, a judge audited."""
 
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -23,18 +25,24 @@ from evals.cli.shared import (
     of_run,
     progress,
     resolve,
+    say,
 )
 from evals.compare import compare as compare_sides
 from evals.compare import comparison_table, side
 from evals.config import RunConfig
 from evals.cost import estimate, estimate_table
 from evals.judge import judge as judge_run
+from evals.langsmith import connected
 from evals.predict import predict as predict_run
 from evals.report import report as report_run
 from evals.report import terminal_table
 from linmem_langgraph.errors import ConfigError
 
 commands = typer.Typer()
+
+ToLangSmith = Annotated[
+    bool, typer.Option("--langsmith", help="Send the run to LangSmith, as experiments over a dataset.")
+]
 
 
 @commands.command()
@@ -47,12 +55,16 @@ def predict(
     cached: Cached = True,
     retry_errors: RetryErrors = False,
     dry_run: DryRun = False,
+    langsmith: ToLangSmith = False,
 ) -> None:
     """Answer every question; a run that was killed goes on where it stopped."""
     run = resolve(config, benchmark, data, changes)
     if dry_run:
-        return console.print(estimate_table(run, estimate(run, folder_of(run, out))))
-    return _predict(run, folder_of(run, out), cache_of(run, cached), retry_errors)
+        console.print(estimate_table(run, estimate(run, folder_of(run, out))))
+        return
+    folder = folder_of(run, out)
+    with _sent(run, folder, langsmith):
+        _predict(run, folder, cache_of(run, cached), retry_errors)
 
 
 @commands.command()
@@ -61,10 +73,12 @@ def judge(
     out: Out = None,
     changes: Changes = None,
     cached: Cached = True,
+    langsmith: ToLangSmith = False,
 ) -> None:
     """Grade the answers of a run; again with another judge, if the config names one."""
     run, folder = of_run(config, out, changes)
-    _judge(run, folder, cache_of(run, cached))
+    with _sent(run, folder, langsmith):
+        _judge(run, folder, cache_of(run, cached))
 
 
 @commands.command()
@@ -87,13 +101,15 @@ def run(
     changes: Changes = None,
     cached: Cached = True,
     retry_errors: RetryErrors = False,
+    langsmith: ToLangSmith = False,
 ) -> None:
     """predict, judge and report."""
     resolved = resolve(config, benchmark, data, changes)
     folder, cache = folder_of(resolved, out), cache_of(resolved, cached)
-    _predict(resolved, folder, cache, retry_errors)
-    _judge(resolved, folder, cache)
-    _report(resolved, folder)
+    with _sent(resolved, folder, langsmith):
+        _predict(resolved, folder, cache, retry_errors)
+        _judge(resolved, folder, cache)
+        _report(resolved, folder)
 
 
 @commands.command()
@@ -126,6 +142,17 @@ def audit_judge(
     with progress("judging") as advance:
         found = audit(run, folder, questions, advance, cache_of(run, cached))
     console.print(audit_table(found))
+
+
+@contextmanager
+def _sent(run: RunConfig, out: Path, langsmith: bool) -> Iterator[None]:
+    """Whatever is done to a run is sent afterwards, if it is to be; whether it can be is seen before."""
+    if not langsmith:
+        yield
+        return
+    with connected() as sender:
+        yield
+        say(f"experiments: {sender.send(run, out)}")
 
 
 def _predict(run: RunConfig, out: Path, cache: ContentCache | None, retry_errors: bool) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from langchain_core.callbacks import CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LangSmithParams
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 from langchain_core.messages.ai import InputTokenDetails, UsageMetadata
 from langchain_core.outputs import ChatGeneration, ChatResult
 from pydantic import Field, PrivateAttr
@@ -18,6 +18,7 @@ from pydantic import Field, PrivateAttr
 from evals.tiny.language import ASSISTANT, END, POSITIONS, UNKNOWN, USER
 from evals.tiny.runtime import Runtime, State, followed_by
 from linmem_langgraph.errors import ConfigError, UnsafeFile
+from linmem_langgraph.readers._linear.prompt import INSTRUCTIONS
 from linmem_langgraph.records import Usage
 
 MODELS = Path(__file__).parent / "models"
@@ -141,6 +142,12 @@ class TinyChatModel(BaseChatModel):
 
     def _tokens(self, messages: Sequence[BaseMessage]) -> list[int]:
         """As the chat template has it: it knows its instructions by heart."""
+        for message in messages:
+            if isinstance(message, SystemMessage) and message.text != INSTRUCTIONS:
+                raise ValueError(
+                    "linmem-tiny knows one task, to answer a question from a memory that it reads whole, and was not "
+                    f"taught this one: {message.text[:160]!r}"
+                )
         text = "".join(
             f"{USER}{message.text}" if isinstance(message, HumanMessage) else f"{ASSISTANT}{message.text}{END}"
             for message in messages

@@ -12,7 +12,9 @@ from typer.core import TyperGroup
 
 from linmem_langgraph.cli import memory, records
 from linmem_langgraph.cli.doctor import doctor
+from linmem_langgraph.cli.import_langmem import import_langmem
 from linmem_langgraph.cli.output import report
+from linmem_langgraph.cli.recommend import recommend
 from linmem_langgraph.cli.serve import serve
 from linmem_langgraph.errors import ConfigError, LinmemError
 
@@ -77,9 +79,11 @@ app.command()(records.records)
 app.command()(memory.forget)
 app.command()(records.export)
 app.command("import")(memory.import_)
+app.command()(import_langmem)
 app.command()(memory.rebuild)
 app.command()(serve)
 app.command()(doctor)
+app.command()(recommend)
 
 
 class _Warnings(logging.Handler):

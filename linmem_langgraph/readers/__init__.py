@@ -12,7 +12,10 @@ from linmem_langgraph.readers.base import Query, Reader
 
 READERS = {
     "chroma": "linmem_langgraph.readers.chroma:ChromaReader",
+    "delta": "linmem_langgraph.readers.delta:DeltaReader",
+    "hybrid": "linmem_langgraph.readers.hybrid:HybridReader",
     "linear": "linmem_langgraph.readers.linear:LinearReader",
+    "rolling": "linmem_langgraph.readers.rolling:RollingReader",
 }
 
 __all__ = ["READERS", "Query", "Reader", "create_reader"]

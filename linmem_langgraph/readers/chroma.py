@@ -12,9 +12,9 @@ from linmem_langgraph.errors import ConfigError, LinmemError, ReaderUnavailable
 from linmem_langgraph.log import Change, Log
 from linmem_langgraph.namespaces import Namespace
 from linmem_langgraph.readers._chroma.client import ClientSource, FolderClient, GivenClient
-from linmem_langgraph.readers._chroma.embedder import Embedder
 from linmem_langgraph.readers._chroma.index import ChromaIndex
 from linmem_langgraph.readers._chroma.search import keys_at, nearest, where_of
+from linmem_langgraph.readers._embedder import Embedder
 from linmem_langgraph.readers.base import NOTHING, Query, Reader
 from linmem_langgraph.records import MemoryRecord, Reading, ScoredRecord
 

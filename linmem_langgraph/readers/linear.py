@@ -1,10 +1,8 @@
 """A linear-attention model reads the whole memory and answers in words."""
 
-from collections import OrderedDict
 from collections.abc import Collection, Sequence
 from functools import partial
 from pathlib import Path
-from threading import Lock
 from typing import ClassVar
 
 from langchain_core.language_models import BaseChatModel
@@ -13,19 +11,17 @@ from langchain_core.runnables import run_in_executor
 from linmem_langgraph.errors import ConfigError, ContextOverflow
 from linmem_langgraph.log import Change, Log
 from linmem_langgraph.namespaces import Namespace
+from linmem_langgraph.readers._arguments import check_model_arguments
 from linmem_langgraph.readers._linear import loop
 from linmem_langgraph.readers._linear.answering import Answering
-from linmem_langgraph.readers._linear.model import KeepsStates, ReaderModel, StatefulReaderModel, VllmReaderModel
 from linmem_langgraph.readers._linear.plan import Plan
 from linmem_langgraph.readers._linear.primer import Mode, Primer
+from linmem_langgraph.readers._linear.stateful_models import reader_model
 from linmem_langgraph.readers._linear.token_counts import TokenCounts
 from linmem_langgraph.readers._linear.view import View
+from linmem_langgraph.readers._linear.views import Views
 from linmem_langgraph.readers.base import Query, Reader
 from linmem_langgraph.records import MemoryRecord, Reading
-from linmem_langgraph.vllm import ChatVLLM
-
-VIEWS = 64
-"""Namespaces whose transcripts are kept in this process."""
 
 
 class LinearReader(Reader):
@@ -75,27 +71,14 @@ class LinearReader(Reader):
         cache_secret: str = "",
         path: str | Path | None = None,
     ) -> None:
-        if not isinstance(model, BaseChatModel):
-            raise ConfigError(f"model is {model!r}: give a LangChain chat model, such as ChatVLLM(base_url=...)")
-        for name, value in {"max_tokens": max_tokens, "concurrency": concurrency, "timeout": timeout}.items():
-            if not isinstance(value, int | float) or value <= 0 or (name != "timeout" and not isinstance(value, int)):
-                raise ConfigError(
-                    f"{name} is {value!r}: give a positive {'number' if name == 'timeout' else 'integer'}"
-                )
-        if context_tokens is not None and (not isinstance(context_tokens, int) or context_tokens < 1):
-            raise ConfigError(f"context_tokens is {context_tokens!r}: give the model's context in tokens, or None")
-        self._model: ReaderModel
-        if isinstance(model, ChatVLLM):
-            self._model = VllmReaderModel(model, timeout=timeout, concurrency=concurrency, secret=cache_secret)
-        elif isinstance(model, KeepsStates):
-            self._model = StatefulReaderModel(model, timeout=timeout, concurrency=concurrency, secret=cache_secret)
-        else:
-            self._model = ReaderModel(model, timeout=timeout, concurrency=concurrency)
+        check_model_arguments(
+            context_tokens=context_tokens, max_tokens=max_tokens, timeout=timeout, concurrency=concurrency
+        )
+        self._model = reader_model(model, timeout=timeout, concurrency=concurrency, secret=cache_secret)
         self._counts = TokenCounts(Path(path) if path else None)
         self._plan = Plan(self._model, self._counts, context_tokens, max_tokens)
         self._primer = Primer(self._model, prime)
-        self._views: OrderedDict[Namespace, View] = OrderedDict()
-        self._lock = Lock()
+        self._views = Views(dropped=self._primer.forget)
         self._closed = False
 
     def check(self, records: Sequence[MemoryRecord]) -> None:
@@ -114,16 +97,11 @@ class LinearReader(Reader):
 
     def update(self, log: Log, change: Change) -> None:
         """Prime the transcript."""
-        before = self._views.get(log.namespace)
-        view = before.followed(change) if before else None
-        if view:
-            self._keep(log.namespace, view)
-        self._prime(log, view or self._view(log))
+        self._prime(log, self._views.followed(log, change))
 
     def forget(self, log: Log, keys: Collection[str] | None, change: Change) -> int:
         """Drop what is kept of the records; the server's states of older transcripts are of no prompt any more."""
-        with self._lock:
-            self._views.pop(log.namespace, None)
+        self._views.forget(log.namespace)
         self._drop_states(log.namespace)
         return self._counts.forget(log.namespace, keys)
 
@@ -142,19 +120,7 @@ class LinearReader(Reader):
     def _view(self, log: Log) -> View:
         if self._closed:
             raise ConfigError("this LinearReader is closed: make another")
-        version = log.head().version
-        view = self._views.get(log.namespace)
-        if view is None or view.version != version:
-            view = View.of(log)
-        self._keep(log.namespace, view)
-        return view
-
-    def _keep(self, namespace: Namespace, view: View) -> None:
-        with self._lock:
-            self._views[namespace] = view
-            self._views.move_to_end(namespace)
-            while len(self._views) > VIEWS:
-                self._primer.forget(self._views.popitem(last=False)[0])
+        return self._views.current(log)
 
     def _prime(self, log: Log, view: View) -> None:
         then = self._plan.known
@@ -167,7 +133,7 @@ class LinearReader(Reader):
 
     def _prime_segments(self, log: Log, view: View) -> None:
         if view.records and self._primer.follows_writes:
-            segments = loop.run(self._plan.segments(log.namespace, view, range(len(view.records))))
+            segments = loop.run(self._segments(log.namespace, view, range(len(view.records))))
             try:
                 self._primer.prime(log.namespace, view, segments, lambda: self._still_holds(log, view))
             finally:
@@ -188,15 +154,25 @@ class LinearReader(Reader):
 
     async def _read(self, log: Log, view: View, query: Query) -> Reading:
         try:
-            return await self._answered(log.namespace, view, query)
+            return await self._answered(log, view, query)
         finally:
             await run_in_executor(None, self._drop_unless_it_holds, log, view)
 
-    async def _answered(self, namespace: Namespace, view: View, query: Query) -> Reading:
-        then, answering = self._plan.known, partial(Answering, self._model, self._plan, self._primer)
+    async def _answered(self, log: Log, view: View, query: Query) -> Reading:
+        cut, then = partial(self._asked, log, view, query), self._plan.known
+        answering = partial(Answering, self._model, self._plan, self._primer, log.namespace, view, query, cut)
         try:
-            return await answering(namespace, view, query).reading()
+            reading = await answering().reading()
         except ContextOverflow:
             if not await self._plan.has_changed_since(then):
                 raise
-            return await answering(namespace, view, query).reading()
+            reading = await answering().reading()
+        return reading.model_copy(update={"reader": self.name})
+
+    async def _segments(self, namespace: Namespace, view: View, places: Sequence[int]) -> list[list[int]]:
+        """How the transcript of those records is cut: as seldom as the context allows."""
+        return await self._plan.segments(namespace, view, places)
+
+    async def _asked(self, log: Log, view: View, query: Query, places: Sequence[int]) -> list[list[int]]:
+        """The segments that are read for a query: all."""
+        return await self._segments(log.namespace, view, places)

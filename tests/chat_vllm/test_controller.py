@@ -1,27 +1,23 @@
 """The chat model as the controller of the loop."""
 
 import json
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, HumanMessage
-from langgraph.store.memory import InMemoryStore
 
 from graphs.m3_agent import Protocol, create_m3_agent
-from linmem_langgraph import ChromaReader, Memory, create_search_memory_tool
-from linmem_langgraph.embeddings import LexicalEmbeddings
+from linmem_langgraph import Memory, create_search_memory_tool
 from linmem_langgraph.vllm import ChatVLLM
 from tests.chat_vllm.server import QUESTION, URL, Server, calls, reply
 
 
 @pytest.fixture
-def memory(tmp_path: Path) -> Iterator[Memory]:
-    with Memory(ChromaReader(tmp_path, embeddings=LexicalEmbeddings()), store=InMemoryStore()) as memory:
-        memory.write(("kitchen",), ["Lily puts the red mug on the table."])
-        yield memory
+def memory(memory: Memory) -> Memory:
+    memory.write(("kitchen",), ["Lily puts the red mug on the table."])
+    return memory
 
 
 @pytest.mark.parametrize("protocol", ["tool_calls", "m3"])

@@ -5,10 +5,10 @@ from hypothesis import given
 
 from linmem_langgraph import NamespaceError
 from linmem_langgraph.cli.arguments import format_namespace, parse_exclude, parse_namespace, parse_options
-from tests import strategies
+from linmem_langgraph.testing import strategies as some
 
 
-@given(strategies.namespaces)
+@given(some.namespaces)
 def test_a_namespace_is_read_back_as_it_was_shown(namespace: tuple[str, ...]) -> None:
     assert parse_namespace(format_namespace(namespace)) == namespace
 

@@ -4,11 +4,12 @@ import runpy
 import statistics
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from evals.bench import agents, chroma
+from evals.bench import agents, chroma, conversations
 from evals.bench.timing import Ratio, compare
 
 
@@ -140,3 +141,22 @@ def test_the_loop_and_the_middleware_are_measured() -> None:
     assert set(loops) == {"an agent of create_agent", "the turns in plain Python"}
     assert all(ratio.ours > 0 and ratio.theirs > 0 for ratio in loops.values())
     assert all(each > 0 for each in turn.values())
+
+
+def test_conversations_at_once_lose_double_and_mix_up_nothing(tmp_path: Path) -> None:
+    found = conversations.run(6, 3, tmp_path / "memory")
+    assert (found.errors, found.lost, found.doubled, found.foreign) == ([], 0, 0, 0)
+    assert found.turns == len(found.writes) == len(found.reads) == 18
+
+
+def test_what_another_users_conversation_would_have_shown_is_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(conversations, "USERS", ("users", "user-0"))
+    found = conversations.run(2, 2, tmp_path / "memory")
+    assert found.foreign > 0
+    assert found.lost > 0
+    monkeypatch.undo()
+    assert command(monkeypatch, "conversations", "--conversations", "2", "--turns", "2") == 0
+    said = capsys.readouterr().out
+    assert all(row in said for row in ("write, ms: p50 / p95", "turns a second", "doubled", "another user's"))

@@ -204,7 +204,7 @@ def test_a_wrong_command_line_is_refused(
 
 ERRORS = {
     "benchmark": (["predict", "--benchmark", "houshold"], "unknown benchmark 'houshold'"),
-    "config": (["predict", "--config", "dmo"], "unknown config 'dmo'; choose chroma, demo"),
+    "config": (["predict", "--config", "dmo"], "unknown config 'dmo'; choose chroma, delta, demo, hybrid, linear"),
     "reader": (["predict", "--data", "data", "--set", "reader.name=chrom"], "unknown reader 'chrom'"),
     "option": (["predict", "--data", "data", "--set", "reader.options.limt=3"], "unknown option 'limt'"),
     "embeddings": (["predict", "--data", "data", "--set", "reader.options.embeddings=lex"], "unknown embeddings 'lex'"),

@@ -12,10 +12,11 @@ from typer.testing import CliRunner
 
 from evals.benchmarks.m3_bench import read_annotations
 from evals.cli import app
-from evals.config import Price, RunConfig, config_hash
+from evals.config import Price, ReaderConfig, RunConfig, config_hash
 from evals.cost import Prefill, estimate, money, prefill, spent
 from evals.judge import judge
 from evals.predict import predict
+from evals.reads import ANSWER, READS, frame, standing
 from evals.report import report
 from evals.rows import Tokens, added
 from evals.samples import Sample
@@ -116,18 +117,55 @@ def test_an_estimate_counts_what_is_left_in_the_order_of_the_run(config: RunConf
     assert not (tmp_path / "run").exists()
 
 
-def test_an_estimate_s_most_is_not_below_what_a_run_takes(config: RunConfig, tmp_path: Path) -> None:
+SEGMENTS = {"segment_tokens": 30}
+READERS: dict[str, dict[str, object]] = {
+    "linear": {},
+    "hybrid": {**SEGMENTS, "budget_tokens": 60, "embeddings": "lexical", "mode": "routed"},
+    "rolling": {**SEGMENTS, "note_tokens": 16},
+}
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_an_estimate_s_most_is_not_below_what_a_run_takes(config: RunConfig, tmp_path: Path, reader: str) -> None:
+    options = {**config.reader.options, **READERS[reader]}
+    config = config.model_copy(update={"reader": ReaderConfig(name=reader, options=options, price=config.reader.price)})
     main, _ = estimate(config, tmp_path / "run")
 
     rows = [row for row in predict(config, tmp_path / "run") if row.arm == "main"]
 
     assert {row.searches for row in rows} == {3}
-    controller, reader = added(row.controller for row in rows), added(row.reader for row in rows)
+    controller, used = added(row.controller for row in rows), added(row.reader for row in rows)
     assert sum(row.searches for row in rows) == main.searches[1]
     assert 0.3 * main.controller[1].prompt < controller.prompt <= main.controller[1].prompt
-    assert 0.3 * main.reader[1].prompt < reader.prompt <= main.reader[1].prompt
-    assert (spent(config, "main", controller, reader) or 0) <= (main.money or (0, 0))[1]
+    assert 0.3 * main.reader[1].prompt < used.prompt <= main.reader[1].prompt
+    assert used.completion <= main.reader[1].completion
+    assert (spent(config, "main", controller, used) or 0) <= (main.money or (0, 0))[1]
     assert estimate(config, tmp_path / "run") == []
+
+
+SEGMENT, BUDGET, NOTE = 4_000, 12_000, 1_000
+"""Of the readers themselves."""
+
+
+@given(memory=st.integers(0, 200_000))
+def test_a_hybrid_read_takes_no_more_of_a_larger_memory(memory: int) -> None:
+    taken = READS["hybrid"](memory, {})
+    assert taken.cached == min(memory, BUDGET)
+    assert taken.prompt <= READS["hybrid"](10**9, {}).prompt
+    assert (taken == READS["linear"](memory, {})) == (memory <= BUDGET)
+    assert READS["hybrid"](memory, {"mode": "whole"}) == READS["linear"](memory, {})
+
+
+@given(segments=st.integers(1, 50))
+def test_a_rolling_read_takes_each_segment_and_each_note_once(segments: int) -> None:
+    memory = segments * SEGMENT
+    taken = READS["rolling"](memory, {})
+    assert taken.prompt == memory + (segments - 1) * NOTE + segments * frame()
+    assert taken.completion == (segments - 1) * NOTE + ANSWER
+    kept = {"standing": True}
+    assert READS["rolling"](memory, kept) == READS["rolling"](min(segments, 2) * SEGMENT, kept)
+    assert standing(ReaderConfig(name="rolling", options=kept), memory) == taken
+    assert standing(ReaderConfig(name="rolling"), memory) == Tokens()
 
 
 def test_direct_reads_for_a_ranking_are_counted(config: RunConfig, tmp_path: Path) -> None:

@@ -1,13 +1,12 @@
 """report.html as a person sees and uses it, in headless Chromium."""
 
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from evals.judge import judge
 from evals.predict import predict
@@ -19,7 +18,6 @@ from evals.summary import Pair, summarize_run
 from linmem_langgraph.records import MemoryRecord
 from tests.evals.support import HookedController, run_config
 
-COMMANDS = ("chromium", "chromium-browser", "google-chrome")
 ARMS = ("main", "linear", "blind", "oracle")
 AT_FIRST = 50
 """How many rows a page shows before it is asked for more."""
@@ -84,18 +82,6 @@ def misbehave(question: str, messages: Sequence[BaseMessage]) -> AIMessage | Non
         raise ValueError(HOSTILE)
     found = any(isinstance(message, ToolMessage) for message in messages)
     return AIMessage(f"It is {HOSTILE}.") if found and HOSTILE in question else None
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Debian's, or another that is installed: none is downloaded."""
-    command = next(filter(None, map(shutil.which, COMMANDS)), None)
-    if command is None:
-        pytest.skip(f"needs {', '.join(COMMANDS[:-1])} or {COMMANDS[-1]} on the path: install the package chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=command, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 Open = Callable[..., Page]

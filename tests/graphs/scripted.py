@@ -122,6 +122,11 @@ def calling(*queries: str, name: str = "search_memory", text: str = "") -> AIMes
     return AIMessage(text, tool_calls=calls)
 
 
+def using(name: str = "search_memory", **arguments: Any) -> AIMessage:
+    """A turn that calls a tool with these arguments."""
+    return AIMessage("", tool_calls=[tool_call(name=name, args=arguments, id=f"{name}-1")])
+
+
 def searching(protocol: Protocol, query: str) -> AIMessage:
     """A turn that searches for `query`."""
     return (

@@ -409,3 +409,19 @@ def test_a_folder_that_cannot_be_written_is_an_unavailable_reader(tmp_path: Path
 def test_a_bad_option_is_refused(tmp_path: Path, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         ChromaReader(tmp_path, **options)
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_an_index_that_is_deleted_while_it_is_written_is_made_anew(tmp_path: Path, again: bool) -> None:
+    reader = ChromaReader(tmp_path / "chroma", embeddings=LexicalEmbeddings(256))
+    with Memory(reader, store=InMemoryStore()) as memory:
+        memory.write(("users", "anna"), "anna reads")
+        memory.flush()
+        with reader._source.changing():
+            shutil.rmtree(tmp_path / "chroma")
+            if again:
+                (tmp_path / "chroma").mkdir()
+        assert memory.read(("users", "anna"), "anna").records
+        memory.write(("users", "anna"), "anna sleeps")
+        assert len(memory.read(("users", "anna"), "anna").records) == 2
+        memory.flush()

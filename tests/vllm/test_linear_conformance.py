@@ -6,12 +6,12 @@ from itertools import cycle
 import pytest
 
 from evals.vllm_cpu.server import VllmServer
-from tests.conformance import Harness, ReaderConformance
+from linmem_langgraph.testing.readers import ReaderConformance, ReaderHarness
 from tests.proxy import Proxy
 from tests.vllm.reading import SMALL, Servers, asked, context_of, in_front_of, linear_reader
 
 
-def harness_of(proxy: Proxy, *servers: VllmServer, context_tokens: int | None = None) -> Harness:
+def harness_of(proxy: Proxy, *servers: VllmServer, context_tokens: int | None = None) -> ReaderHarness:
     """All derived state is lost when the next of the servers is put in the place of the one before."""
     targets = cycle([server.base_url for server in servers])
     proxy.target = next(targets)
@@ -19,7 +19,7 @@ def harness_of(proxy: Proxy, *servers: VllmServer, context_tokens: int | None = 
     def lose() -> None:
         proxy.target = next(targets)
 
-    return Harness(
+    return ReaderHarness(
         open=lambda: linear_reader(proxy.base_url, context_tokens=context_tokens),
         keys=lambda namespace: set(),
         lose=lose,
@@ -32,7 +32,7 @@ class TestLinear(ReaderConformance):
     @classmethod
     def harness(
         cls, vllm_server: VllmServer, vllm_server_without_reuse: VllmServer, vllm_servers: Servers
-    ) -> Iterator[Harness]:
+    ) -> Iterator[ReaderHarness]:
         small = vllm_servers(max_model_len=SMALL)
         with in_front_of(vllm_server, complete=True) as proxy:
             yield harness_of(proxy, vllm_server, small, vllm_server_without_reuse)
@@ -43,7 +43,7 @@ class TestLinearInSegments(ReaderConformance):
 
     @pytest.fixture(scope="class")
     @classmethod
-    def harness(cls, vllm_server: VllmServer, vllm_server_without_reuse: VllmServer) -> Iterator[Harness]:
+    def harness(cls, vllm_server: VllmServer, vllm_server_without_reuse: VllmServer) -> Iterator[ReaderHarness]:
         with in_front_of(vllm_server, complete=True) as proxy:
             yield harness_of(proxy, vllm_server, vllm_server_without_reuse, context_tokens=context_of(300))
             assert asked(proxy, "merge")

@@ -1,5 +1,6 @@
 """linmem-tiny on a vLLM server: that states are reused rightly is checked by what it answers, not only by counts."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,9 +18,6 @@ HOMES = ("home_00", "home_01")
 BENCHMARK = household.load(None)
 SAMPLES = [sample for sample in BENCHMARK.samples if sample.memory in HOMES]
 
-# A state is exact where the kernels' chunks of 64 tokens end, see the README.
-EXACT = ("--prefix-match-unit", "64")
-
 Serve = Callable[..., VllmServer]
 
 
@@ -30,7 +28,11 @@ def folder(request: pytest.FixtureRequest) -> Path:
 
 @pytest.fixture
 def server(vllm_servers: Serve, folder: Path) -> VllmServer:
-    return vllm_servers(weights=folder, max_model_len=32_768, arguments=EXACT)
+    """A state is exact where the kernels' chunks of 64 tokens end, see the README."""
+    exact = ["--prefix-match-unit", "64"]
+    if len({*json.loads((folder / "config.json").read_text("utf-8"))["layer_types"]}) == 1:
+        exact += ["--block-size", "64"]  # layers of one kind are found at the end of a block only
+    return vllm_servers(weights=folder, max_model_len=32_768, arguments=tuple(exact))
 
 
 def served(server: VllmServer, **options: object) -> LinearReader:

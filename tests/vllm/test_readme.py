@@ -9,7 +9,7 @@ from evals.vllm_cpu.server import VllmServer
 from linmem_langgraph import Memory
 from linmem_langgraph.embeddings import LexicalEmbeddings
 from linmem_langgraph.readers._linear.prompt import INSTRUCTIONS
-from tests.readme import python_blocks
+from tests.docs.pages import ROOT, blocks
 
 
 def test_the_block_for_a_served_model_reads_what_another_reader_wrote(
@@ -18,7 +18,7 @@ def test_the_block_for_a_served_model_reads_what_another_reader_wrote(
     monkeypatch.chdir(tmp_path)
     with Memory.open("my_memory", embeddings=LexicalEmbeddings()) as memory:
         memory.write(("users", "anna"), ["Anna is allergic to nuts.", "Anna lives in Oslo."])
-    (block,) = [block for block in python_blocks() if "LinearReader" in block]
+    (block,) = [found.code for found in blocks(ROOT / "README.md", "python") if "LinearReader" in found.code]
     names: dict[str, Any] = {}
     exec(compile(block.replace("http://127.0.0.1:8000/v1", vllm_server.base_url), "README.md", "exec"), names)
     names["memory"].close()

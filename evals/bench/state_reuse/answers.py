@@ -6,13 +6,13 @@ from itertools import zip_longest
 
 from evals.bench.state_reuse import texts
 from evals.bench.state_reuse.cases import Ask, cases
-from evals.bench.state_reuse.load import percent, total
+from evals.bench.state_reuse.load import percent
 from evals.bench.state_reuse.recorded import LOGPROBS, TIE, Parting, Recorder, partings
 from evals.bench.state_reuse.results import Outcome, Row, Target
 from evals.bench.state_reuse.servers import Kind
 from evals.bench.state_reuse.stand import Stand
 from linmem_langgraph import Memory
-from linmem_langgraph.records import Usage
+from linmem_langgraph.records import Usage, total
 
 SEED = 2026
 IN_TURN = 4

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 from evals.bench.state_reuse.results import quantile
-from linmem_langgraph.records import Usage
+from linmem_langgraph.records import Usage, total
 
 Read = Callable[[], Usage]
 
@@ -61,13 +61,6 @@ def joined(loads: Sequence[Load]) -> Load:
     """Loads that ran one after the other, as one."""
     each = [seconds for load in loads for seconds in load.each]
     return Load(sum(load.wall for load in loads), each, total(load.usage for load in loads))
-
-
-def total(usages: Iterable[Usage]) -> Usage:
-    """Their sum."""
-    counted = [(used.prompt_tokens, used.cached_tokens, used.completion_tokens) for used in usages]
-    prompt, cached, completion = (sum(column) for column in zip(*counted, strict=True)) if counted else (0, 0, 0)
-    return Usage(prompt_tokens=prompt, cached_tokens=cached, completion_tokens=completion)
 
 
 def percent(part: float, whole: float) -> float:

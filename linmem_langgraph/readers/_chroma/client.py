@@ -120,12 +120,14 @@ class FolderClient:
     def _stamp(self) -> None:
         with self._lock, suppress(OSError):
             # Always as long, so that it can be overwritten in place: truncating a file costs more than all the rest.
+            stamp = uuid4().hex
             file = os.open(self._path / _STAMP, os.O_WRONLY | os.O_CREAT, 0o644)
             try:
-                os.write(file, uuid4().hex.encode())
+                os.write(file, stamp.encode())
             finally:
                 os.close(file)
-            self._seen = self._state()
+            # The database that this client has open: another one may lie there by now, or none.
+            self._seen = (*self._seen[:2], stamp)
 
     def _state(self) -> tuple[object, ...]:
         """What changes when somebody else replaces the folder or changes what is in it."""

@@ -18,7 +18,7 @@ from linmem_langgraph.errors import ConfigError
 from linmem_langgraph.log import Change, Log
 from linmem_langgraph.namespaces import Namespace
 from linmem_langgraph.readers._chroma.client import ClientSource
-from linmem_langgraph.readers._chroma.embedder import Embedder
+from linmem_langgraph.readers._embedder import Embedder
 from linmem_langgraph.records import MemoryRecord
 
 if TYPE_CHECKING:

@@ -1,7 +1,8 @@
 """How one query is answered: the segments are read side by side, and what was found in them is merged."""
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from itertools import chain
 
 from langchain_core.messages import BaseMessage
 
@@ -20,49 +21,48 @@ from linmem_langgraph.readers._linear.prompt import (
 )
 from linmem_langgraph.readers._linear.view import View
 from linmem_langgraph.readers.base import NOTHING, Query
-from linmem_langgraph.records import Reading, ScoredRecord, Usage
+from linmem_langgraph.records import Reading, Usage, total
+
+Cut = Callable[[Sequence[int]], Awaitable[list[list[int]]]]
+"""The segments of those records, of their places, that a query is to be asked of."""
 
 
 class Answering:
     """One query to one version of one namespace's memory."""
 
     def __init__(
-        self, model: ReaderModel, plan: Plan, primer: Primer, namespace: Namespace, view: View, query: Query
+        self, model: ReaderModel, plan: Plan, primer: Primer, namespace: Namespace, view: View, query: Query, cut: Cut
     ) -> None:
-        self._model, self._plan, self._primer = model, plan, primer
+        self._model, self._plan, self._primer, self._cut = model, plan, primer, cut
         self._namespace, self._view, self._query = namespace, view, query
-        self._usage, self._invented = Usage(), set[int]()
+        self._usages, self._shown, self._invented = list[Usage](), set[int](), set[int]()
         # A memory of many segments takes its turn with other reads after each of them.
         self._turns = asyncio.Semaphore(model.concurrency)
 
     async def reading(self) -> Reading:
         """The model's words, and the records at the positions it named."""
         places = self._view.selected(self._query)
-        admitted = places
-        if self._query.exclude:
-            admitted = [place for place in places if self._query.admits(self._view.records[place])]
-        if not admitted:
+        if not self._view.admitted(places, self._query):
             return Reading(text=NOTHING, reader="linear")
         await self._plan.check_question(self._query.text)
-        segments = await self._plan.segments(self._namespace, self._view, places)
-        shown = {self._position(place) for place in admitted}
-        known = {self._position(place) for place in places} - shown
+        segments = await self._cut(places)
+        # Of a position that is cut in two, what lies in a segment that is not read is no part of the reading.
+        shown = [*chain.from_iterable(segments)]
+        admitted, self._shown = self._view.admitted(shown, self._query), self._view.positions(shown)
+        known = self._shown - self._view.positions(admitted)
         found = await together(self._read(segment, known) for segment in segments)
         merged = await self._merged([each for each in found if not found_nothing(each.text)])
-        named = self._within_limit(merged.positions, admitted) if merged else ()
         return Reading(
             text=merged.text if merged else NOTHING,
-            records=tuple(
-                ScoredRecord(record=self._view.records[place]) for place in admitted if self._position(place) in named
-            ),
-            usage=self._usage,
+            records=self._view.named(merged.positions, admitted, self._query.limit) if merged else (),
+            usage=total(self._usages),
             reader="linear",
             model=self._model.name,
             invented=len(self._invented),
         )
 
     async def _read(self, segment: Sequence[int], known: Collection[int]) -> Found:
-        positions = {self._position(place) for place in segment}
+        positions = self._view.positions(segment)
         first, last = min(positions), max(positions)
         reported = [position for position in known if first <= position <= last]
         async with self._turns:
@@ -75,7 +75,7 @@ class Answering:
         named, strange = named_positions(answer.text, positions)
         if strange:
             # What lies in another segment was not shown here, but is not invented.
-            self._invented |= strange - {self._position(place) for place in self._view.selected(self._query)}
+            self._invented |= strange - self._shown
         return Found(first, last, answer.text, named)
 
     async def _primed(self, segment: Sequence[int]) -> int:
@@ -88,8 +88,7 @@ class Answering:
         primed = self._primer.primed(self._namespace, self._view, segment)
         if primed or not self._primer.is_on or len(self._view.text(segment)) < WORTH_PRIMING:
             return primed
-        cost = await self._primer.prime_at_once(self._namespace, self._view, segment)
-        self._usage = _sum(self._usage, cost)
+        self._usages.append(await self._primer.prime_at_once(self._namespace, self._view, segment))
         return self._primer.primed(self._namespace, self._view, segment)
 
     async def _merged(self, found: Sequence[Found]) -> Found | None:
@@ -111,20 +110,5 @@ class Answering:
 
     async def _ask(self, messages: Sequence[BaseMessage]) -> Answer:
         answer = await self._model.ask(messages, self._namespace, (await self._plan.budget()).answer)
-        self._usage = _sum(self._usage, answer.usage)
+        self._usages.append(answer.usage)
         return answer
-
-    def _within_limit(self, positions: Sequence[int], admitted: Sequence[int]) -> Collection[int]:
-        present = {self._position(place) for place in admitted}
-        return {*[position for position in positions if position in present][: self._query.limit]}
-
-    def _position(self, place: int) -> int:
-        return self._view.records[place].position or 0
-
-
-def _sum(one: Usage, other: Usage) -> Usage:
-    return Usage(
-        prompt_tokens=one.prompt_tokens + other.prompt_tokens,
-        cached_tokens=one.cached_tokens + other.cached_tokens,
-        completion_tokens=one.completion_tokens + other.completion_tokens,
-    )

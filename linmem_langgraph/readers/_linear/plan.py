@@ -82,20 +82,33 @@ class Plan:
             self._budget = None
         return then is not None and await self.budget() != then
 
-    async def segments(self, namespace: Namespace, view: View, places: Sequence[int]) -> list[list[int]]:
+    async def segments(
+        self, namespace: Namespace, view: View, places: Sequence[int], most: int | None = None
+    ) -> list[list[int]]:
         """The records' places, cut wherever the next one does not fit, so that a full segment never changes again.
+
+        Args:
+            most: tokens of a segment, where the context has room for more.
 
         Raises:
             ContextOverflow: a single record is larger than the context.
         """
-        capacity = (await self.budget()).memory
+        room = (await self.budget()).memory
+        capacity = min(room, most or room)
         # No token is shorter than a byte: what fits by bytes needs no counting.
         if not places or len(view.text(places).encode()) <= capacity:
             return [list(places)]
         await self._count(namespace, view, places[-1] + 1)
-        if large := [place for place in places if view.tokens[place] > capacity]:
-            raise ContextOverflow(_too_large(view.records[large[0]], view.tokens[large[0]], capacity))
+        if large := [place for place in places if view.tokens[place] > room]:
+            raise ContextOverflow(_too_large(view.records[large[0]], view.tokens[large[0]], room))
         return [[places[index] for index in run] for run in filled([view.tokens[place] for place in places], capacity)]
+
+    async def fit(self, namespace: Namespace, view: View, places: Sequence[int], most: int) -> bool:
+        """Whether those records have so many tokens at most, together."""
+        if not places or len(view.text(places).encode()) <= most:
+            return True
+        await self._count(namespace, view, places[-1] + 1)
+        return sum(view.tokens[place] for place in places) <= most
 
     async def check_question(self, text: str) -> None:
         """Raises `ConfigError` if the context has no room for this query."""

@@ -1,6 +1,7 @@
 """What a model that reads a transcript is told, and what is made of its answer."""
 
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
@@ -96,10 +97,10 @@ def named_positions(text: str, known: Collection[int]) -> tuple[list[int], set[i
     `[3]`, `[3, 17]`, `[3-7]` and `[3 2023-05-08T13:56]` name positions; brackets around anything else do not.
     """
     present, named, invented = frozenset(known), dict[int, None](), set[int]()
+    ordered = sorted(present)
     for first, last in _spans(text):
         invented.update({first, last} - present)
-        between = (first, last) if first == last else sorted(p for p in present if first <= p <= last)
-        named.update((position, None) for position in between if position in present)
+        named |= dict.fromkeys(ordered[bisect_left(ordered, first) : bisect_right(ordered, last)])
     return list(named), invented
 
 

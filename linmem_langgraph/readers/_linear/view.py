@@ -2,11 +2,12 @@
 
 import asyncio
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import cached_property
 
 from linmem_langgraph.log import Change, Log
 from linmem_langgraph.readers.base import Query
-from linmem_langgraph.records import MemoryRecord
+from linmem_langgraph.records import MemoryRecord, ScoredRecord
 from linmem_langgraph.transcript import render_record
 
 
@@ -55,6 +56,29 @@ class View:
             return range(stop)
         matching = Query(text=query.text, filter=query.filter)
         return [place for place in range(stop) if matching.admits(self.records[place])]
+
+    def admitted(self, places: Sequence[int], query: Query) -> Sequence[int]:
+        """Those of the selected places whose records a reading may name: all but what the query excludes."""
+        return [place for place in places if query.admits(self.records[place])] if query.exclude else places
+
+    def named(self, positions: Sequence[int], places: Sequence[int], limit: int | None) -> tuple[ScoredRecord, ...]:
+        """The records at `places` that lie at the first `limit` of those `positions` at which any does."""
+        present = self.positions(places)
+        named = {*[position for position in positions if position in present][:limit]}
+        return tuple(ScoredRecord(record=self.records[place]) for place in places if self.position(place) in named)
+
+    def position(self, place: int) -> int:
+        """The position of the record there."""
+        return self.records[place].position or 0
+
+    def positions(self, places: Iterable[int]) -> set[int]:
+        """The positions of those records."""
+        return {self.position(place) for place in places}
+
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """The place of each record, by its key."""
+        return {str(record.key): place for place, record in enumerate(self.records)}
 
     def text(self, places: Sequence[int]) -> str:
         """The transcript of those records."""

@@ -2,16 +2,15 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage
-from langchain_core.messages.tool import tool_call
 
 from linmem_langgraph.log import Change, Log
 from linmem_langgraph.readers import Query
 from linmem_langgraph.readers.chroma import ChromaReader
 from linmem_langgraph.records import Reading
 from tests.evals.support import Hook
+from tests.graphs.scripted import using
 
 
 def on(clip: int, act: Callable[[list[BaseMessage]], AIMessage]) -> Hook:
@@ -32,17 +31,13 @@ def later(error: Exception) -> Callable[[list[BaseMessage]], AIMessage]:
     def act(messages: list[BaseMessage]) -> AIMessage:
         if any(message.type == "tool" for message in messages):
             raise error
-        return AIMessage("", tool_calls=[tool_call(name="search_memory", args={"query": "word"}, id="1")])
+        return using(query="word")
 
     return act
 
 
 def always(message: AIMessage) -> Callable[[list[BaseMessage]], AIMessage]:
     return lambda messages: message.model_copy(update={"id": None}, deep=True)
-
-
-def call(name: str, **args: Any) -> AIMessage:
-    return AIMessage("", tool_calls=[tool_call(name=name, args=args, id="1")])
 
 
 class Failing(ChromaReader):

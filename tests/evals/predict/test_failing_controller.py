@@ -13,9 +13,10 @@ from langchain_core.messages.tool import invalid_tool_call
 from evals.judge import judge
 from evals.predict import predict
 from evals.report import report
-from tests.evals.predict.failing import always, call, later, on, raising
+from tests.evals.predict.failing import always, later, on, raising
 from tests.evals.predict.runs import ARMS, content, written
 from tests.evals.support import Hook, run_config
+from tests.graphs.scripted import using
 
 
 @pytest.mark.parametrize(
@@ -57,7 +58,7 @@ def test_an_error_row_keeps_the_rounds_before_it(
     assert [message["role"] for message in row.messages] == ["human", "ai", "tool"]
 
 
-UNKNOWN_TOOL = call("delete_everything", query="x")
+UNKNOWN_TOOL = using("delete_everything", query="x")
 NO_JSON = AIMessage("", invalid_tool_calls=[invalid_tool_call(name="search_memory", args="{", id="1", error="cut off")])
 
 NESTED: Any = "x"
@@ -73,21 +74,21 @@ for _ in range(300):
         (AIMessage([]), "", {"rounds": 5, "searches": 0, "unparsable": 5, "forced": True}),
         (NO_JSON, "", {"rounds": 5, "searches": 0, "unparsable": 5, "forced": True}),
         (UNKNOWN_TOOL, "", {"rounds": 5, "searches": 4, "unparsable": 1, "forced": True}),
-        (call("search_memory"), "", {"rounds": 5, "searches": 4, "unparsable": 1, "forced": True}),
-        (call("search_memory", query=""), "", {"rounds": 5, "searches": 4, "unparsable": 1, "forced": True}),
+        (using("search_memory"), "", {"rounds": 5, "searches": 4, "unparsable": 1, "forced": True}),
+        (using("search_memory", query=""), "", {"rounds": 5, "searches": 4, "unparsable": 1, "forced": True}),
         (
-            call("search_memory", query="x", filter={"position": {"$like": 3}}),
+            using("search_memory", query="x", filter={"position": {"$like": 3}}),
             "",
             {"rounds": 5, "searches": 4, "unparsable": 1, "forced": True},
         ),
-        (call("search_memory", query=NESTED), "", {"rounds": 5, "searches": 4, "unparsable": 1, "forced": True}),
+        (using("search_memory", query=NESTED), "", {"rounds": 5, "searches": 4, "unparsable": 1, "forced": True}),
         (
-            call("search_memory", query="x", filter={"\ud800": NESTED}),
+            using("search_memory", query="x", filter={"\ud800": NESTED}),
             "",
             {"rounds": 5, "searches": 4, "unparsable": 1, "forced": True},
         ),
-        (call("search_memory", query=float("nan")), "", {"rounds": 5, "searches": 4, "unparsable": 1, "forced": True}),
-        (call("search_memory", **{"\ud800": 1}), "", {"rounds": 5, "searches": 4, "unparsable": 1, "forced": True}),
+        (using("search_memory", query=float("nan")), "", {"rounds": 5, "searches": 4, "unparsable": 1, "forced": True}),
+        (using("search_memory", **{"\ud800": 1}), "", {"rounds": 5, "searches": 4, "unparsable": 1, "forced": True}),
         (AIMessage("lone \ud800 end"), None, {"rounds": 1, "searches": 0, "unparsable": 0, "forced": False}),
         (AIMessage("long " * 200_000), None, {"rounds": 1, "searches": 0, "unparsable": 0, "forced": False}),
         (AIMessage([{"type": "text", "text": "w2q"}]), "w2q", {"rounds": 1, "forced": False}),
@@ -131,7 +132,7 @@ def test_a_controller_that_misbehaves_is_a_row_with_marks_and_the_run_goes_on(
 def test_the_largest_number_of_rounds_can_be_spent(
     secrets: Path, tmp_path: Path, controlled: Callable[[Hook], None]
 ) -> None:
-    controlled(on(2, always(call("search_memory", query="word"))))
+    controlled(on(2, always(using("search_memory", query="word"))))
 
     rows = predict(run_config(secrets, controls=[], max_rounds=50), tmp_path / "out")
 

@@ -12,8 +12,9 @@ from evals.samples import Sample
 from linmem_langgraph.log import Log
 from linmem_langgraph.readers import Query, Reader
 from linmem_langgraph.records import Reading
-from tests.evals.predict.failing import Failing, call, on
+from tests.evals.predict.failing import Failing, on
 from tests.evals.support import Hook, run_config, write_household
+from tests.graphs.scripted import using
 from tests.model_server import ModelServer
 
 
@@ -46,7 +47,7 @@ def test_a_controller_s_tokens_are_added_up(secrets: Path, tmp_path: Path, contr
     def act(messages: list[BaseMessage]) -> AIMessage:
         if any(message.type == "tool" for message in messages):
             return used(AIMessage("w2q"), 50, 20)
-        return used(call("search_memory", query="word"), 30, 0)
+        return used(using("search_memory", query="word"), 30, 0)
 
     controlled(on(2, act))
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
+from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.store.memory import InMemoryStore
 
 from evals.benchmarks import household
@@ -17,7 +17,17 @@ from evals.config import ReaderConfig
 from evals.readers import configured_reader
 from evals.tiny.chat import TinyChatModel
 from evals.tiny.runtime import Runtime, followed_by
-from linmem_langgraph import ConfigError, LinearReader, Memory, MemoryRecord, ReaderUnavailable, UnsafeFile
+from linmem_langgraph import (
+    ConfigError,
+    HybridReader,
+    LinearReader,
+    Memory,
+    MemoryRecord,
+    ReaderUnavailable,
+    RollingReader,
+    UnsafeFile,
+)
+from linmem_langgraph.embeddings import LexicalEmbeddings
 from linmem_langgraph.log import Log
 from linmem_langgraph.namespaces import Namespace
 from linmem_langgraph.readers._linear.view import View
@@ -58,8 +68,8 @@ def test_a_memory_that_grows_is_read_on_from_where_it_was(untaught_folder: Path)
 
 
 def test_a_state_is_found_by_the_next_process(untaught_folder: Path, tmp_path: Path) -> None:
-    prompt = [SystemMessage("Read."), HumanMessage("MEMORY:\n[0] Noah enters the kitchen.\n")]
-    asked = [HumanMessage(f"{prompt[1].content}\nQuestion: {QUESTION}")]
+    prompt = [HumanMessage("MEMORY:\n[0] Noah enters the kitchen.\n")]
+    asked = [HumanMessage(f"{prompt[0].content}\nQuestion: {QUESTION}")]
     said = []
     for _ in range(2):
         model = TinyChatModel(folder=untaught_folder, states=tmp_path)
@@ -228,7 +238,7 @@ def assert_no_states(memory: Memory, folder: Path) -> None:
 def test_other_memories_keep_their_states_however_many_there_are(
     untaught_folder: Path, namespace: Namespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("linmem_langgraph.readers.linear.VIEWS", 1)
+    monkeypatch.setattr("linmem_langgraph.readers._linear.views.MOST", 1)
     with remember(untaught_folder) as memory:
         for name in (namespace, ("another",)):
             memory.write(name, HOME)
@@ -252,6 +262,24 @@ def test_what_is_not_its_language_is_refused(
         memory.write(namespace, [record])
         with pytest.raises(ReaderUnavailable, match=rf"positions up to \[127\], and nothing else: .*{said}"):
             memory.read(namespace, QUESTION)
+
+
+def test_what_it_was_not_taught_to_do_is_refused(untaught_folder: Path, namespace: Namespace) -> None:
+    by = {
+        "keep a note": RollingReader(TinyChatModel(folder=untaught_folder), segment_tokens=64, note_tokens=64),
+        "was read alone": HybridReader(
+            TinyChatModel(folder=untaught_folder),
+            embeddings=LexicalEmbeddings(),
+            mode="routed",
+            segment_tokens=64,
+            budget_tokens=128,
+        ),
+    }
+    for task, reader in by.items():
+        with Memory(reader, store=InMemoryStore()) as memory:
+            memory.write(namespace, HOME)
+            with pytest.raises(ReaderUnavailable, match=f"was not taught this one: .*{task}"):
+                memory.read(namespace, QUESTION)
 
 
 def test_namespaces_do_not_find_each_others_states(untaught_folder: Path, namespace: Namespace) -> None:

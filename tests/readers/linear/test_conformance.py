@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 
 from linmem_langgraph import LinearReader
+from linmem_langgraph.testing.readers import ReaderConformance, ReaderHarness
 from linmem_langgraph.vllm import ChatVLLM
-from tests.conformance import Harness, ReaderConformance
 from tests.model_server import ModelServer
 from tests.readers.linear.words import everything
 
 
-def harness_of(server: ModelServer, **options: Any) -> Harness:
-    return Harness(
+def harness_of(server: ModelServer, **options: Any) -> ReaderHarness:
+    return ReaderHarness(
         open=lambda: LinearReader(ChatVLLM(base_url=server.base_url), **options),
         keys=lambda namespace: set(),
         lose=server.forget,
@@ -24,7 +24,7 @@ def harness_of(server: ModelServer, **options: Any) -> Harness:
 class TestLinear(ReaderConformance):
     @pytest.fixture(scope="class")
     @classmethod
-    def harness(cls) -> Iterator[Harness]:
+    def harness(cls) -> Iterator[ReaderHarness]:
         with ModelServer(everything) as server:
             yield harness_of(server)
 
@@ -32,7 +32,7 @@ class TestLinear(ReaderConformance):
 class TestLinearInSegments(ReaderConformance):
     @pytest.fixture(scope="class")
     @classmethod
-    def harness(cls) -> Iterator[Harness]:
+    def harness(cls) -> Iterator[ReaderHarness]:
         # Four to six records fit into one segment. What the model says in this suite is longer than a model's answer.
         with ModelServer(everything, context=1_800) as server:
             server.refuses_long_prompts = False

@@ -13,11 +13,11 @@ from langgraph.store.memory import InMemoryStore
 
 from linmem_langgraph import ForgetReceipt, LinearReader, Memory, MemoryRecord
 from linmem_langgraph.namespaces import Namespace
+from linmem_langgraph.testing.strategies import different_namespaces
 from linmem_langgraph.vllm import ChatVLLM
 from tests.http1 import Request
 from tests.model_server import ModelServer
 from tests.readers.linear.words import everything
-from tests.strategies import different_namespaces
 
 FILL = "and waters the plants in the kitchen, " * 9
 
@@ -137,9 +137,9 @@ def test_what_is_forgotten_is_not_kept_in_the_process(memory: Memory, namespace:
     keys = memory.write(namespace, ["secret", "kept"])
     memory.flush()
     memory.read(namespace, "?")
-    assert [record.text for record in reader._views[namespace].records] == ["secret", "kept"]
+    assert [record.text for record in reader._views._views[namespace].records] == ["secret", "kept"]
     memory.forget(namespace, keys[:1])
-    assert not [view for view in reader._views.values() if "secret" in view.text(range(len(view.records)))]
+    assert not [view for view in reader._views._views.values() if "secret" in view.text(range(len(view.records)))]
 
 
 def test_what_is_written_over_is_not_sent_again(server: ModelServer, memory: Memory, namespace: Namespace) -> None:

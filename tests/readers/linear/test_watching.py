@@ -155,10 +155,10 @@ def test_a_restart_does_not_end_priming(server: ModelServer, memory: Memory, cap
 def test_memories_out_of_mind_are_read_and_primed_anew(
     server: ModelServer, memory: Memory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("linmem_langgraph.readers.linear.VIEWS", 3)
+    monkeypatch.setattr("linmem_langgraph.readers._linear.views.MOST", 3)
     namespaces = several(5)
     write(memory, *namespaces)
-    assert len(memory.reader._views) == 3  # type: ignore[attr-defined]
+    assert len(memory.reader._views._views) == 3  # type: ignore[attr-defined]
     server.clear()
     for namespace in namespaces:
         assert memory.read(namespace, "?").usage.cached_tokens > 0
@@ -166,4 +166,4 @@ def test_memories_out_of_mind_are_read_and_primed_anew(
         memory.write(namespace, MemoryRecord(text=f"again {place}"))
         memory.flush()
         assert memory.read(namespace, "?").usage.cached_tokens > 2_000
-    assert len(memory.reader._views) == 3  # type: ignore[attr-defined]
+    assert len(memory.reader._views._views) == 3  # type: ignore[attr-defined]
