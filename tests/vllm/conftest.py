@@ -1,7 +1,7 @@
-"""Real vLLM servers, each started when a test first asks for it and shared by all that follow."""
+"""Real vLLM servers, each started when a test first asks for it. One takes 2 GB: no more than needed are kept running."""
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,40 +15,56 @@ from tests.vllm.reading import in_front_of, remembering
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The first test that asks for a server waits for its installation and its start."""
     for item in items:
-        if "vllm_servers" in getattr(item, "fixturenames", ()):
+        if "vllm_serving" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.timeout(600))
 
 
+Get = Callable[..., VllmServer]
+Serving = Callable[[], AbstractContextManager[Get]]
+
+
 @pytest.fixture(scope="session")
-def vllm_servers(
-    vllm_python: Path, tmp_path_factory: pytest.TempPathFactory, say: Callable[[str], None]
-) -> Iterator[Callable[..., VllmServer]]:
-    """The server with these options, which are those of `VllmServer`; the test is skipped where there can be none."""
-    servers: dict[str, VllmServer] = {}
-    with ExitStack() as running:
+def vllm_serving(vllm_python: Path, tmp_path_factory: pytest.TempPathFactory, say: Callable[[str], None]) -> Serving:
+    """Servers that run while a context lasts; the test is skipped where there can be none."""
 
-        def get(model: str = "hybrid", **options: object) -> VllmServer:
-            key = repr((model, sorted(options.items())))
-            if key not in servers:
-                server = VllmServer(tmp_path_factory.mktemp("vllm"), model, **options)  # type: ignore[arg-type]
-                server.start(say=say)
-                running.callback(server.stop)
-                servers[key] = server
-            return servers[key]
+    @contextmanager
+    def serving() -> Iterator[Get]:
+        servers: dict[str, VllmServer] = {}
+        with ExitStack() as running:
 
+            def get(model: str = "hybrid", **options: object) -> VllmServer:
+                key = repr((model, sorted(options.items())))
+                if key not in servers:
+                    server = VllmServer(tmp_path_factory.mktemp("vllm"), model, **options)  # type: ignore[arg-type]
+                    server.start(say=say)
+                    running.callback(server.stop)
+                    servers[key] = server
+                return servers[key]
+
+            yield get
+
+    return serving
+
+
+@pytest.fixture(scope="module")
+def vllm_servers(vllm_serving: Serving) -> Iterator[Get]:
+    """The server with these options, which are those of `VllmServer`, for the tests of this module."""
+    with vllm_serving() as get:
         yield get
 
 
 @pytest.fixture(scope="session")
-def vllm_server(vllm_servers: Callable[..., VllmServer]) -> VllmServer:
-    """A gated-delta hybrid that reuses its states."""
-    return vllm_servers()
+def vllm_server(vllm_serving: Serving) -> Iterator[VllmServer]:
+    """A gated-delta hybrid that reuses its states, for all tests."""
+    with vllm_serving() as get:
+        yield get()
 
 
 @pytest.fixture(scope="session")
-def vllm_server_without_reuse(vllm_servers: Callable[..., VllmServer]) -> VllmServer:
+def vllm_server_without_reuse(vllm_serving: Serving) -> Iterator[VllmServer]:
     """The same model, every prompt computed from its first token."""
-    return vllm_servers(prefix_caching=False)
+    with vllm_serving() as get:
+        yield get(prefix_caching=False)
 
 
 @pytest.fixture

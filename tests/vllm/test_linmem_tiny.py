@@ -1,7 +1,8 @@
 """linmem-tiny on a vLLM server: that states are reused rightly is checked by what it answers, not only by counts."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -19,14 +20,22 @@ BENCHMARK = household.load(None)
 SAMPLES = [sample for sample in BENCHMARK.samples if sample.memory in HOMES]
 
 Serve = Callable[..., VllmServer]
+Serving = Callable[[], AbstractContextManager[Serve]]
 
 
-@pytest.fixture(params=shipped())
+@pytest.fixture(scope="module", params=shipped())
 def folder(request: pytest.FixtureRequest) -> Path:
     return MODELS / str(request.param)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
+def vllm_servers(vllm_serving: Serving, folder: Path) -> Iterator[Serve]:
+    """Those of one model end before those of the next start."""
+    with vllm_serving() as get:
+        yield get
+
+
+@pytest.fixture(scope="module")
 def server(vllm_servers: Serve, folder: Path) -> VllmServer:
     """A state is exact where the kernels' chunks of 64 tokens end, see the README."""
     exact = ["--prefix-match-unit", "64"]
