@@ -1,4 +1,4 @@
-"""Real vLLM servers, each started when a test first asks for it. One takes 2 GB: no more than needed are kept running."""
+"""Real vLLM servers, each started when a test first asks for it; one takes 2 GB, so few are kept running."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
