@@ -1,7 +1,7 @@
 """Teach linmem-tiny to read: `python -m evals.tiny.train hybrid --out runs/tiny/hybrid`.
 
 It can be stopped and goes on where it was; the same seed on the same machine gives the same model. It begins with short
-memories, and goes on to longer ones as soon as most of their questions are answered right.
+memories, and goes on to longer ones as soon as most of their questions are answered right, or patience is at an end.
 """
 
 import json
@@ -55,7 +55,7 @@ beginning of a line and is needed after its end: that it must be carried along i
 
 WARM_UP, DECAY, LEAST_RATE = 200, 0.25, 0.03
 """The learning rate grows in so many steps; it falls in this last share of the tokens, evenly, to this part of itself.
-So how long it is taught can be decided late: `--tokens` may change from call to call."""
+So how long it is taught can be decided late: `--tokens` may change from call to call, and so may `--patience`."""
 
 PROCESSES = 2
 """On a CPU, each with its share of a batch: operations as small as these gain nothing by threads."""
@@ -88,6 +88,7 @@ class Plan:
         batch: tokens of one step, about.
         questions: of one memory.
         rate: the highest learning rate.
+        patience: tokens of lessons after which longer memories come though these are not mastered.
     """
 
     kind: Kind
@@ -96,16 +97,23 @@ class Plan:
     batch: int = 2_500
     questions: int = 48
     rate: float = 3e-3
+    patience: float = math.inf
 
 
 @dataclass
 class Progress:
-    """Where it is. `mastered` is a running mean over the batches with the longest memories."""
+    """Where it is.
+
+    Args:
+        lengthened: after how many tokens the longest memories came.
+        mastered: a running mean over the batches with these.
+    """
 
     step: int = 0
     tokens: int = 0
     seconds: float = 0.0
     longest: int = CLIPS[0]
+    lengthened: int = 0
     mastered: float = 0.0
 
 
@@ -194,8 +202,10 @@ class Teaching:
         progress.tokens += sum(len(each.tokens) for each in lessons)
         if is_newest:
             progress.mastered += 0.05 * (right - progress.mastered)
-            if progress.mastered > MASTERED and progress.longest < CLIPS[-1]:
+            is_enough = progress.mastered > MASTERED or progress.tokens - progress.lengthened > plan.patience
+            if is_enough and progress.longest < CLIPS[-1]:
                 progress.longest, progress.mastered = CLIPS[CLIPS.index(progress.longest) + 1], 0.0
+                progress.lengthened = progress.tokens
         return loss, right
 
     def _rate(self) -> float:
@@ -267,7 +277,8 @@ class Teaching:
         whole: dict[str, Any] = torch.load(self._checkpoint, map_location=self.device)
         if whole.get("course") != COURSE:
             raise ConfigError(f"{self._checkpoint} was taught in another way than models are now: give another --out")
-        if whole["plan"] | {"tokens": self.plan.tokens} != asdict(self.plan):
+        changing = {"tokens": self.plan.tokens, "patience": self.plan.patience}
+        if whole["plan"] | changing != asdict(self.plan):
             raise ConfigError(f"{self._checkpoint} is of another plan, {json.dumps(whole['plan'])}: give another --out")
         if whole["words"] != self._words.to_str():
             raise ConfigError(f"{self._checkpoint} was taught other words than there are now: give another --out")
@@ -303,10 +314,13 @@ def main(
     tokens: Annotated[int, typer.Option(help="Of all lessons.")] = Plan.tokens,
     batch: Annotated[int, typer.Option(help="Tokens of one step, about.")] = Plan.batch,
     rate: Annotated[float, typer.Option(help="The highest learning rate.")] = Plan.rate,
+    patience: Annotated[
+        float, typer.Option(help="Tokens until longer memories come, mastered or not.")
+    ] = Plan.patience,
     minutes: Annotated[float, typer.Option(help="Stop after so long; call it again to go on.")] = math.inf,
 ) -> None:
     """Teach a model, from nothing or from where it was."""
-    plan = Plan(kind=kind, seed=seed, tokens=tokens, batch=batch, rate=rate)
+    plan = Plan(kind=kind, seed=seed, tokens=tokens, batch=batch, rate=rate, patience=patience)
     try:
         with only_writer(out):
             _run(plan, out, minutes)

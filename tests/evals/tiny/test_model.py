@@ -158,6 +158,18 @@ def test_stopped_and_gone_on_it_learns_the_same(torch: Any, tmp_path: Path, monk
         Teaching(plan, tmp_path / "parts")
 
 
+def test_longer_memories_come_when_patience_ends(torch: Any, tmp_path: Path) -> None:
+    from evals.tiny.train import CLIPS, Plan, Teaching
+
+    stuck = Teaching(Plan("softmax", tokens=2_000, batch=400), tmp_path)
+    stuck.run(lambda line: None)
+    assert stuck.progress.longest == CLIPS[0]
+    gone_on = Teaching(Plan("softmax", tokens=6_000, batch=400, patience=1_500), tmp_path)
+    gone_on.run(lambda line: None)
+    assert CLIPS[0] < gone_on.progress.longest <= CLIPS[3]
+    assert stuck.progress.tokens < gone_on.progress.lengthened <= gone_on.progress.tokens
+
+
 def test_a_team_teaches_one_model(torch: Any, tmp_path: Path) -> None:
     from transformers.models.qwen3_next import modeling_qwen3_next
 
