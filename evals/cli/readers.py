@@ -23,7 +23,7 @@ def compare_readers(
     ] = None,
     questions: Annotated[int, typer.Option(min=1, help="About memories of each size, at least.")] = 200,
     models: Annotated[
-        list[str] | None, typer.Option("--model", help="linmem-tiny: hybrid, linear, or a folder; repeatable.")
+        list[str] | None, typer.Option("--model", help="linmem-tiny: hybrid, linear, softmax, or a folder; repeatable.")
     ] = None,
     readers: Annotated[list[str] | None, typer.Option("--reader", help="Only this one; repeatable.")] = None,
     locomo: Annotated[Path | None, typer.Option(help="LoCoMo's JSON file, to find its evidence as well.")] = None,

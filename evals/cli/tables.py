@@ -80,7 +80,7 @@ def ablations(
     ),
     questions: Annotated[int, typer.Option(min=1, help="Of each number of clips, and of the loop.")] = 500,
     models: Annotated[
-        list[str] | None, typer.Option("--model", help="hybrid, linear, or a folder; repeatable.")
+        list[str] | None, typer.Option("--model", help="hybrid, linear, softmax, or a folder; repeatable.")
     ] = None,
 ) -> None:
     """The paper's questions, on a benchmark that runs anywhere; goes on where it stopped."""

@@ -46,7 +46,7 @@ def shipped() -> list[str]:
 
 
 def tiny_model(name: str, states: Path | None = None) -> "TinyChatModel":
-    """The model called `hybrid` or `linear`, or that in a folder.
+    """The model called `hybrid`, `linear` or `softmax`, or that in a folder.
 
     Raises:
         ConfigError: there is none of this name.

@@ -145,7 +145,7 @@ def graded(home: Home, asked: Draft, reading: Reading) -> Result:
 
 
 def main(
-    model: Annotated[str, typer.Argument(help="hybrid, linear, or the folder of a model.")],
+    model: Annotated[str, typer.Argument(help="hybrid, linear, softmax, or the folder of a model.")],
     clips: Annotated[list[int] | None, typer.Option(help="Of a household; can be given several times.")] = None,
     questions: Annotated[int, typer.Option(min=1, help="For each number of clips.")] = 500,
 ) -> None:

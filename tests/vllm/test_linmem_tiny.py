@@ -19,11 +19,14 @@ HOMES = ("home_00", "home_01")
 BENCHMARK = household.load(None)
 SAMPLES = [sample for sample in BENCHMARK.samples if sample.memory in HOMES]
 
+RECURRENT = [name for name in shipped() if name != "softmax"]
+"""The models that have a state to be reused."""
+
 Serve = Callable[..., VllmServer]
 Serving = Callable[[], AbstractContextManager[Serve]]
 
 
-@pytest.fixture(scope="module", params=shipped())
+@pytest.fixture(scope="module", params=RECURRENT)
 def folder(request: pytest.FixtureRequest) -> Path:
     return MODELS / str(request.param)
 
