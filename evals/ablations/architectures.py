@@ -13,15 +13,15 @@ LENGTHS = (8, 16, 32, 64)
 
 def outcome(measured: Measured, models: Mapping[str, TinyChatModel]) -> Outcome:
     """Accuracy of the models, which have about as many parameters."""
-    softmax = {name: _softmax(model) for name, model in models.items()}
+    linear = {name: linear_layers(model) for name, model in models.items()}
     remarks = [
         compared(
-            f"More softmax attention ({name}: {softmax[name]} of 4 layers, {other}: {softmax[other]}) helps at "
+            f"Fewer linear layers ({name}: {linear[name]} of 4, the others softmax; {other}: {linear[other]}) help at "
             f"{LENGTHS[-1]} clips",
             *(measured[each][LENGTHS[-1]] for each in (name, other)),
         )
         for name, other in permutations(models, 2)
-        if softmax[name] > softmax[other]
+        if linear[name] < linear[other]
     ]
     return Outcome(
         name="architectures",
@@ -33,6 +33,7 @@ def outcome(measured: Measured, models: Mapping[str, TinyChatModel]) -> Outcome:
     )
 
 
-def _softmax(model: TinyChatModel) -> int:
+def linear_layers(model: TinyChatModel) -> int:
+    """How many layers have a state of one size."""
     config = json.loads((model.folder / "config.json").read_text("utf-8"))
-    return sum(layer == "full_attention" for layer in config["layer_types"])
+    return sum(layer == "linear_attention" for layer in config["layer_types"])

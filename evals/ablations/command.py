@@ -30,24 +30,31 @@ def models_of(names: Sequence[str]) -> dict[str, TinyChatModel]:
 
 
 def run(models: Mapping[str, TinyChatModel], questions: int, out: Path, say: Callable[[str], object]) -> list[Outcome]:
-    """Measure what is not measured yet, and write the report.
+    """Measure what is not measured yet, and write the report. What is asked about linear models is asked of no other.
 
     Raises:
-        ConfigError: `out` is in use, or some question of the loop failed.
+        ConfigError: `out` is in use, some question of the loop failed, or no model has a linear layer.
     """
+    with_state = {name: model for name, model in models.items() if architectures.linear_layers(model)}
+    if not with_state:
+        raise ConfigError(
+            f"{', '.join(models)}: no layer is linear; name a model that has some as well, such as hybrid"
+        )
     with only_writer(out):
-        readers = {name: linear(model) for name, model in models.items()}
+        readers = {name: linear(model) for name, model in with_state.items()}
+        softmax = {name: linear(model) for name, model in models.items() if name not in with_state}
         ask = partial(measured, folder=out / "measured", say=say)
         lengths = sorted({*retrieval.CANDIDATES, *architectures.LENGTHS})
         found = ask(
             {retrieval.RETRIEVAL: chroma(retrieval.RANKING), **readers}, {n: homes(n, questions) for n in lengths}
         )
+        full = ask(softmax, {n: homes(n, questions) for n in architectures.LENGTHS})
         lists = ask(
             {summaries.RETRIEVAL: chroma(summaries.SHOWN), **readers},
             {n: homes(n, questions, seed="summaries", writers=SUMMARIES) for n in summaries.LENGTHS},
         )
         sorted_by_subject = ask(
-            {name: as_told(model) for name, model in models.items()},
+            {name: as_told(model) for name, model in with_state.items()},
             {n: homes(n, questions, told=by_subject) for n in transcripts.LENGTHS},
         )
         outcomes = [
@@ -55,8 +62,8 @@ def run(models: Mapping[str, TinyChatModel], questions: int, out: Path, say: Cal
             retrieval.outcome(found),
             summaries.outcome(lists),
             transcripts.outcome(found, sorted_by_subject),
-            architectures.outcome(found, models),
-            cost.outcome(found, models),
+            architectures.outcome({**found, **full}, models),
+            cost.outcome({**found, **full}, models),
         ]
         write_report(outcomes, out)
     return outcomes

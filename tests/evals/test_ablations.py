@@ -72,6 +72,12 @@ def test_models_have_names_of_their_own(untaught_folder: Path, monkeypatch: pyte
         command.models_of([])
 
 
+def test_a_softmax_model_alone_is_no_answer_to_what_is_asked_of_linear_ones(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"linmem-tiny softmax: no layer is linear; .* such as hybrid"):
+        command.run(command.models_of(["softmax"]), 20, tmp_path / "out", print)
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.timeout(600)
 def test_the_suite_is_measured_and_goes_on_where_it_stopped(
     untaught_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -81,11 +87,17 @@ def test_the_suite_is_measured_and_goes_on_where_it_stopped(
     for module in (architectures, summaries, transcripts):
         monkeypatch.setattr(module, "LENGTHS", LENGTHS)
     monkeypatch.setattr(end_to_end, "CLIPS", 6)
-    models = command.models_of([str(untaught_folder)])
+    models = command.models_of([str(untaught_folder), "softmax"])
     said: list[str] = []
     command.run(models, 20, tmp_path, said.append)
     report = (tmp_path / "report.md").read_text("utf-8")
-    assert len(said) == 5 * len(LENGTHS) + 1
+    assert len(said) == 6 * len(LENGTHS) + 1
+    told = [section.partition("\n")[0] for section in report.split("\n## ") if "linmem-tiny softmax" in section]
+    assert told == [
+        "Right answers of the loop, %",
+        "Right answers, % by number of clips",
+        "Cost of a read, by number of clips",
+    ]
     headings = (
         "Right answers of the loop",
         "Gold clips",
