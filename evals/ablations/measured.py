@@ -66,9 +66,9 @@ def measured(
 
 
 def _digest(version: str, asked: Sequence[Home]) -> str:
-    """Of the reader and all that it is told and asked."""
+    """Of the reader, all that it is told and asked, and what is kept of an answer."""
     told = [([record.text for record in home.records], [draft.told for draft in home.asked]) for home in asked]
-    return sha256(json.dumps([version, told]).encode()).hexdigest()[:16]
+    return sha256(json.dumps([version, Result._fields, told]).encode()).hexdigest()[:16]
 
 
 def _read(reader: Reader, asked: Sequence[Home]) -> list[Result]:

@@ -39,6 +39,7 @@ class Result(NamedTuple):
     """One question.
 
     Args:
+        form: who wrote the question, a name in `evals.sample.questions`.
         is_right: whether the last sentence of what was read answers it.
         is_told: whether what was read has every item of the answer somewhere.
         named: the positions that the reading names, as its words do, or best first where a model wrote none.
@@ -49,7 +50,7 @@ class Result(NamedTuple):
 
     household: str
     question: str
-    kind: str
+    form: str
     is_right: bool
     is_told: bool
     named: tuple[int, ...]
@@ -133,7 +134,7 @@ def graded(home: Home, asked: Draft, reading: Reading) -> Result:
     return Result(
         household=home.name,
         question=asked.question.text,
-        kind=asked.kind,
+        form=asked.form,
         is_right=said == asked.question.answer,
         # An act is told as "drinks tea", and asked for as "drink tea".
         is_told=all(re.search(rf"\b{item.replace(' ', 's? ', 1)}\b", reading.text) for item in items),
@@ -151,7 +152,7 @@ def main(
 ) -> None:
     """Measure a model in this process."""
     table = Table("clips", "n", "right", "95%", "evidence", title=f"linmem-tiny {model}")
-    kinds: dict[str, list[str]] = defaultdict(list)
+    forms: dict[str, dict[int, str]] = defaultdict(dict)
     try:
         chat = tiny_model(model)
     except ConfigError as exc:
@@ -164,14 +165,14 @@ def main(
             founded = sum(result.is_founded for result in found) / len(found)
             interval = f"{right.low:.3f} to {right.high:.3f}"
             table.add_row(str(number), str(len(found)), f"{right.mean:.3f}", interval, f"{founded:.3f}")
-            for kind in sorted({result.kind for result in found}):
-                of_kind = [result.is_right for result in found if result.kind == kind]
-                kinds[kind].append(f"{sum(of_kind) / len(of_kind):.2f}")
+            for form in {result.form for result in found}:
+                of_form = [result.is_right for result in found if result.form == form]
+                forms[form][number] = f"{sum(of_form)} of {len(of_form)}"
     Console().print(table)
-    by_kind = Table("kind", *map(str, clips or CLIPS))
-    for kind, shares in kinds.items():
-        by_kind.add_row(kind, *shares)
-    Console().print(by_kind)
+    by_form = Table("form", *map(str, clips or CLIPS), title="right, by form of question")
+    for form, shares in sorted(forms.items()):
+        by_form.add_row(form, *(shares.get(number, "") for number in clips or CLIPS))
+    Console().print(by_form)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ LENGTHS = (4, 6)
 
 def asked(*, right: list[bool], named: tuple[int, ...] = (1,), evidence: tuple[int, ...] = (1,)) -> list[Result]:
     """A question to each of as many households."""
-    return [Result(f"{home}", "?", "where", each, each, named, evidence, 10, 0.1) for home, each in enumerate(right)]
+    return [Result(f"{home}", "?", "said", each, each, named, evidence, 10, 0.1) for home, each in enumerate(right)]
 
 
 @pytest.mark.parametrize(

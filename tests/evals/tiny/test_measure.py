@@ -13,7 +13,7 @@ from evals.sample.generate import Draft
 from evals.sample.questions import UNKNOWN, Question
 from evals.sample.world import Event
 from evals.tiny.chat import TinyChatModel, tiny_model
-from evals.tiny.measure import Home, graded, homes, measure, measure_as_told
+from evals.tiny.measure import Home, graded, homes, main, measure, measure_as_told
 from linmem_langgraph import LinearReader, Memory, MemoryRecord, Reading
 from linmem_langgraph.readers.base import NOTHING
 from linmem_langgraph.records import ScoredRecord
@@ -54,6 +54,21 @@ def test_so_many_questions_are_asked_as_are_wanted(untaught_folder: Path) -> Non
         assert memory.namespaces() == {}
         again = measure(memory, homes(4, 30))
         assert [each._replace(seconds=0) for each in again] == [each._replace(seconds=0) for each in found]
+
+
+@pytest.mark.timeout(600)
+def test_each_form_is_counted_for_each_number_of_clips(
+    untaught_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(str(untaught_folder), clips=[4, 6], questions=12)
+    _, by_form = capsys.readouterr().out.split("right, by form of question")
+    asked = {clips: [draft.form for home in homes(clips, 12) for draft in home.asked] for clips in (4, 6)}
+    rows = {
+        cells[1]: cells[2:4] for line in by_form.splitlines() if len(cells := [*map(str.strip, line.split("│"))]) == 5
+    }
+    assert set(rows) == {form for forms in asked.values() for form in forms}
+    for form, cells in rows.items():
+        assert [cell.rpartition(" ")[2] for cell in cells] == [str(asked[n].count(form) or "") for n in (4, 6)]
 
 
 def test_positions_are_in_the_order_of_the_words_or_best_first() -> None:
