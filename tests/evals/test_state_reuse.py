@@ -228,20 +228,36 @@ def test_the_parts_of_a_write_add_up_to_it() -> None:
 
 
 def test_as_right_on_the_server_as_here() -> None:
-    samples = load_household(None).samples[:100]
+    samples, others = load_household(None).samples[:100], household.further(50).samples
 
     def reading(text: str) -> Reading:
         return Reading(text=text, usage=Usage(prompt_tokens=10, cached_tokens=8), reader="linear")
 
-    gold = {each.id: reading(f"[3] It was so. {each.answer}." if each.answerable else NOTHING) for each in samples}
-    one, two, *_ = gold
-    found = household.outcome(samples, {**gold, one: reading("x"), two: reading("x")}, gold, gold)
-    right, difference, here, computed, cached = found.rows
-    assert (right.ours, right.theirs) == (98, 100)
+    gold = {
+        each.id: reading(f"[3] It was so. {each.answer}." if each.answerable else NOTHING)
+        for each in (*samples, *others)
+    }
+    one, two, other = samples[0].id, samples[1].id, others[0].id
+    wrong = {each: reading("x") for each in (one, two, other)}
+    found = household.outcome(samples, others, {**gold, **wrong}, gold, gold)
+    right, difference, right_of_others, of_others, here, computed, cached = found.rows
+    assert (right.ours, right.theirs, right.n) == (98, 100, 100)
     assert (difference.ours, difference.met) == (2, False)
-    assert (here.ours, computed.ours, computed.met) == (2, 2, False)
+    assert (right_of_others.ours, right_of_others.theirs, right_of_others.n) == (98, 100, 50)
+    assert (of_others.ours, of_others.met) == (2, False)
+    assert (here.ours, computed.ours, computed.met) == (3, 3, False)
     assert (cached.ours, cached.met) == (80, True)
-    assert all(row.met is not False for row in household.outcome(samples, gold, gold, gold).rows)
+    assert all(row.met is not False for row in household.outcome(samples, others, gold, gold, gold).rows)
+
+
+def test_further_households_are_others_of_the_same_size() -> None:
+    bundled, others = load_household(None), household.further(1_008)
+    assert len(others.samples) == 1_008
+    assert not {*bundled.memories} & {*others.memories}
+    assert not {sample.id for sample in bundled.samples} & {sample.id for sample in others.samples}
+    told, known = ({tuple(r.text for r in each) for each in of.memories.values()} for of in (others, bundled))
+    assert not told & known
+    assert {each[-1].position for each in (*others.memories.values(), *bundled.memories.values())} == {59}
 
 
 def test_counters_are_read_from_prometheus_text() -> None:

@@ -25,7 +25,7 @@ class Scale(BaseModel):
         cache_blocks: blocks of the cache that is too small.
         writes, settled: pairs of writes and puts, and those that go before, untimed.
         written: characters of a record that is written.
-        asked: questions of the bundled benchmark.
+        asked, further: questions of the bundled benchmark, and of further households.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -56,6 +56,7 @@ class Scale(BaseModel):
     settled: PositiveInt = 400
     written: PositiveInt = 400
     asked: PositiveInt = 216
+    further: PositiveInt = 1_008
 
     @classmethod
     def quick(cls) -> Self:
@@ -80,4 +81,5 @@ class Scale(BaseModel):
             writes=20,
             settled=5,
             asked=36,
+            further=18,
         )
