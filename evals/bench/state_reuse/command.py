@@ -83,7 +83,7 @@ def run(names: Sequence[str], scale: Scale, *, url: str | None, out: Path, conso
             console.print(found[-1].table(), "")
             keep(out / FILE, found[-1], set_up(scale, facts))
             plots.draw(found[-1], out)
-    console.print(f"Figures and plots are in {out}")
+    console.print(f"Figures, and plots if any, are in {out}")
     return found
 
 
