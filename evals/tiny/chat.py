@@ -114,8 +114,10 @@ class TinyChatModel(BaseChatModel):
         with self._lock:
             for place in [place for place in self._kept if place[0] == cache_salt]:
                 del self._kept[place]
-        if self.states is not None:
-            (self.states / f"{cache_salt}.npz").unlink(missing_ok=True)
+        if self.states is not None and self.states.exists():
+            for file in self.states.iterdir():
+                if file.name.startswith(f"{cache_salt}.npz"):  # or what a process that was killed has left of it
+                    file.unlink(missing_ok=True)
 
     def _generate(
         self,

@@ -6,6 +6,7 @@ A state can be kept, saved to a file, loaded, and any number of questions can go
 import json
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
@@ -90,7 +91,7 @@ class Runtime:
         return said
 
     def save(self, state: State, file: Path) -> None:
-        """Write a state to a file, whole or not at all."""
+        """Write a state to a file, whole or not at all, by way of one whose name begins with its name."""
         about = {"format": FORMAT, "model": self.fingerprint, "tokens": state.tokens, "transcript": state.transcript}
         named = dict(zip(self._shapes, state.parts, strict=True))
         content = BytesIO()
@@ -102,7 +103,8 @@ class Runtime:
                 stream.write(content.getbuffer())
                 stream.flush()
                 os.fsync(stream.fileno())
-            partial.replace(file)
+            with suppress(FileNotFoundError):  # forgotten meanwhile
+                partial.replace(file)
         finally:
             partial.unlink(missing_ok=True)
 

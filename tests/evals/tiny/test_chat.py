@@ -1,5 +1,8 @@
 """linmem-tiny in `LinearReader`: primed by reading on, its states kept, forgotten and never another's."""
 
+import signal
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event
@@ -84,6 +87,41 @@ def test_a_state_is_found_by_the_next_process(untaught_folder: Path, tmp_path: P
     assert [path.name for path in tmp_path.iterdir()] == ["a.npz"]
 
 
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+
+from langchain_core.messages import HumanMessage
+
+from evals.tiny.chat import TinyChatModel
+
+folder, states, when = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
+model = TinyChatModel(folder=folder, states=states)
+model.prime([HumanMessage(sys.argv[4])], cache_salt="a")
+end = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+if when == "while it saves more":
+    Path.replace = end
+    model.prime([HumanMessage(sys.argv[4] + "[1] Noah enters the hall.\\n")], cache_salt="a")
+end()
+"""
+
+
+@pytest.mark.parametrize("when", ["when it has saved", "while it saves more"])
+def test_a_process_that_is_killed_loses_no_state(untaught_folder: Path, tmp_path: Path, when: str) -> None:
+    told = "MEMORY:\n[0] Noah enters the kitchen.\n"
+    arguments = [str(untaught_folder), str(tmp_path), when, told]
+    killed = subprocess.run([sys.executable, "-c", KILLED, *arguments], check=False, timeout=300)
+    assert killed.returncode == -signal.SIGKILL
+    asked = [HumanMessage(f"{told}\nQuestion: {QUESTION}")]
+    said = TinyChatModel(folder=untaught_folder, states=tmp_path).invoke(asked, cache_salt="a", max_tokens=5)
+    assert said.content == TinyChatModel(folder=untaught_folder).invoke(asked, max_tokens=5).content
+    assert isinstance(said, AIMessage)
+    assert said.usage_metadata is not None
+    assert said.usage_metadata["input_token_details"]["cache_read"] > 5
+    TinyChatModel(folder=untaught_folder, states=tmp_path).forget("a")
+    assert [*tmp_path.iterdir()] == []
+
+
 @pytest.mark.parametrize("damage", ["empty", "cut", "text", "another model", "another format", "another shape"])
 def test_a_state_that_is_damaged_or_anothers_is_refused_and_made_again(
     untaught_folder: Path, tmp_path: Path, damage: str, monkeypatch: pytest.MonkeyPatch
@@ -151,6 +189,15 @@ def test_a_save_that_fails_leaves_the_state_that_was(
         runtime.save(runtime.read(runtime.empty(), [1, 2]), file)
     assert [path.name for path in tmp_path.iterdir()] == ["state.npz"]
     assert runtime.load(file).tokens == 1
+
+
+def test_what_is_forgotten_while_it_is_saved_is_gone(
+    untaught_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = TinyChatModel(folder=untaught_folder, states=tmp_path)
+    monkeypatch.setattr("os.fsync", lambda _: model.forget("a"))
+    model.prime([HumanMessage("MEMORY:\n[0] Noah enters the kitchen.\n")], cache_salt="a")
+    assert [*tmp_path.iterdir()] == []
 
 
 def test_only_the_state_of_attention_grows(untaught_folder: Path) -> None:
