@@ -1,5 +1,6 @@
 """linmem-tiny as a LangChain chat model, that `LinearReader` takes like any other and primes by reading on."""
 
+import re
 from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import suppress
@@ -115,9 +116,10 @@ class TinyChatModel(BaseChatModel):
             for place in [place for place in self._kept if place[0] == cache_salt]:
                 del self._kept[place]
         if self.states is not None and self.states.exists():
-            for file in self.states.iterdir():
-                if file.name.startswith(f"{cache_salt}.npz"):  # or what a process that was killed has left of it
-                    file.unlink(missing_ok=True)
+            # Its file, and what a process that was killed has left of a save.
+            its = re.compile(re.escape(f"{cache_salt}.npz") + r"(\.[0-9a-f]{32}\.new)?")
+            for file in filter(lambda file: its.fullmatch(file.name), self.states.iterdir()):
+                file.unlink(missing_ok=True)
 
     def _generate(
         self,

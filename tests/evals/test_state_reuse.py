@@ -228,7 +228,7 @@ def test_the_parts_of_a_write_add_up_to_it() -> None:
 
 
 def test_as_right_on_the_server_as_here() -> None:
-    samples, others = load_household(None).samples[:100], household.further(50).samples
+    samples, others = load_household(None).samples[:100], household.further(50)[1]
 
     def reading(text: str) -> Reading:
         return Reading(text=text, usage=Usage(prompt_tokens=10, cached_tokens=8), reader="linear")
@@ -251,13 +251,13 @@ def test_as_right_on_the_server_as_here() -> None:
 
 
 def test_further_households_are_others_of_the_same_size() -> None:
-    bundled, others = load_household(None), household.further(1_008)
-    assert len(others.samples) == 1_008
-    assert not {*bundled.memories} & {*others.memories}
-    assert not {sample.id for sample in bundled.samples} & {sample.id for sample in others.samples}
-    told, known = ({tuple(r.text for r in each) for each in of.memories.values()} for of in (others, bundled))
+    bundled, (memories, samples) = load_household(None), household.further(1_008)
+    assert len(samples) == 1_008
+    assert not {*bundled.memories} & {*memories}
+    assert not {sample.id for sample in bundled.samples} & {sample.id for sample in samples}
+    told, known = ({tuple(r.text for r in each) for each in of.values()} for of in (memories, bundled.memories))
     assert not told & known
-    assert {each[-1].position for each in (*others.memories.values(), *bundled.memories.values())} == {59}
+    assert {each[-1].position for each in (*memories.values(), *bundled.memories.values())} == {59}
 
 
 def test_counters_are_read_from_prometheus_text() -> None:

@@ -9,7 +9,7 @@ from evals.bench.state_reuse.stand import Stand
 from evals.benchmarks import household
 from evals.judge import lexically_correct
 from evals.sample.generate import generate
-from evals.samples import Benchmark, Sample
+from evals.samples import Sample
 from evals.tiny.chat import ANSWER, MODELS, tiny_model
 from graphs.extractive import UNKNOWN, conclusion
 from linmem_langgraph import LinearReader, Memory, Reading
@@ -28,20 +28,20 @@ Readings = Mapping[str, Reading]
 
 def measure(stand: Stand) -> Outcome:
     """The bundled benchmark, each question as of its clip, the memories primed; and more of the kind."""
-    bundled, others = household.load(None), further(stand.scale.further)
-    samples, memories = bundled.samples[: stand.scale.asked], {**bundled.memories, **others.memories}
-    asked = [*samples, *others.samples]
+    bundled, (memories, others) = household.load(None), further(stand.scale.further)
+    samples, memories = bundled.samples[: stand.scale.asked], {**bundled.memories, **memories}
+    asked = [*samples, *others]
     served = read(stand.reader("linmem-tiny", answer=ANSWER), asked, memories, stand)
     computed = read(stand.reader("linmem-tiny-recompute", answer=ANSWER, prime="off"), asked, memories, stand)
     here = read(LinearReader(tiny_model(str(WEIGHTS)), max_tokens=ANSWER), asked, memories, stand)
-    return outcome(samples, others.samples, served, computed, here)
+    return outcome(samples, others, served, computed, here)
 
 
-def further(questions: int) -> Benchmark:
-    """So many questions about households like the bundled ones, so that one answer weighs less."""
+def further(questions: int) -> tuple[dict[str, tuple[MemoryRecord, ...]], tuple[Sample, ...]]:
+    """Households like the bundled ones, and so many questions, so that one answer weighs less."""
     worlds = -(-questions // EACH)
     memories, samples = generate(worlds=worlds, clips=60, questions=EACH, seed=OTHER, prefix="other")
-    return Benchmark(name="household", memories=memories, samples=samples[:questions], fingerprint=f"seed {OTHER}")
+    return memories, samples[:questions]
 
 
 def read(

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import pytest
@@ -39,6 +40,7 @@ pytestmark = pytest.mark.timeout(600)
 
 HOME = household.load(None).memories["home_00"][:40]
 QUESTION = "Where is Noah?"
+SALTS = ("a", "ab", "a.npz", "a.npz.b", "*", "[a]")
 
 
 def remember(folder: Path, states: Path | None = None, **options: Any) -> Memory:
@@ -189,6 +191,17 @@ def test_a_save_that_fails_leaves_the_state_that_was(
         runtime.save(runtime.read(runtime.empty(), [1, 2]), file)
     assert [path.name for path in tmp_path.iterdir()] == ["state.npz"]
     assert runtime.load(file).tokens == 1
+
+
+@pytest.mark.parametrize("forgotten", SALTS)
+def test_forgetting_leaves_the_files_of_others(untaught_folder: Path, tmp_path: Path, forgotten: str) -> None:
+    model = TinyChatModel(folder=untaught_folder, states=tmp_path)
+    for salt in SALTS:
+        for end in ("", f".{uuid4().hex}.new"):
+            (tmp_path / f"{salt}.npz{end}").touch()
+    model.forget(forgotten)
+    assert len([*tmp_path.iterdir()]) == 2 * (len(SALTS) - 1)
+    assert all((tmp_path / f"{salt}.npz").exists() for salt in SALTS if salt != forgotten)
 
 
 def test_what_is_forgotten_while_it_is_saved_is_gone(
